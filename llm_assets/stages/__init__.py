@@ -1,0 +1,1 @@
+"""What happens to text. Arrow batches in and out; nothing here knows Dagster. Imports nothing by itself."""

@@ -1,0 +1,147 @@
+"""One folder of the store, on a local disk or in an object store, addressed by a URI.
+
+Guarantees that `put` is all or nothing (rename on a local disk, a single PUT elsewhere) and that nothing is
+written or deleted outside the folder. What the files mean is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class OutsideFolderError(ValueError):
+    """A name that would leave the folder it was given to."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by URI (`/data`, `file:///data`, `s3://bucket/data`). Value object: it need not exist."""
+
+    uri: str
+
+    @cached_property
+    def _resolved(self) -> tuple[Any, str]:
+        filesystem, path = fsspec.url_to_fs(self.uri)
+        return filesystem, str(path).rstrip("/")
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec filesystem the folder lives on."""
+        return self._resolved[0]
+
+    @property
+    def path(self) -> str:
+        """The folder within its filesystem, without protocol."""
+        return self._resolved[1]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether files here can be opened, mapped and renamed by the operating system."""
+        return isinstance(self.filesystem, LocalFileSystem)
+
+    def __truediv__(self, name: str) -> Folder:
+        self._inside(name)
+        return Folder(f"{self.uri.rstrip('/')}/{name}")
+
+    def _inside(self, name: str) -> str:
+        parts = PurePosixPath(name).parts
+        if not parts or parts[0] == "/" or ".." in parts:
+            raise OutsideFolderError(f"{name!r} is not a name inside {self.uri}")
+        return f"{self.path}/{name}"
+
+    def local_path(self, name: str = "") -> Path:
+        """Path of a file here for the operating system; only where `is_local`."""
+        if not self.is_local:
+            raise ValueError(f"{self.uri} is not on a local disk")
+        return Path(self._inside(name) if name else self.path)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder of that name is here."""
+        return bool(self.filesystem.exists(self._inside(name)))
+
+    def names(self) -> list[str]:
+        """Names of the files and folders directly in this folder, sorted; empty where it does not exist."""
+        self.filesystem.invalidate_cache()
+        if not self.filesystem.isdir(self.path):
+            return []
+        return sorted(PurePosixPath(str(entry)).name for entry in self.filesystem.ls(self.path, detail=False))
+
+    def read(self, name: str) -> bytes:
+        """The whole of a small file. Raises FileNotFoundError."""
+        return cast(bytes, self.filesystem.cat_file(self._inside(name)))
+
+    def size(self, name: str) -> int:
+        """Size of a file in bytes."""
+        return int(self.filesystem.size(self._inside(name)))
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a small file so that readers see the old one or the new one, never a part."""
+        target = self._inside(name)
+        if not self.is_local:
+            self.filesystem.pipe_file(target, data)
+            return
+        path = Path(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def put_new(self, name: str, data: bytes) -> bool:
+        """Write a small file unless one of that name is there; say whether this call wrote it."""
+        target = self._inside(name)
+        if self.is_local:
+            path = Path(target)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+            try:
+                temporary.write_bytes(data)
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink(missing_ok=True)
+            return True
+        try:
+            self.filesystem.pipe_file(target, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    @contextmanager
+    def create(self, name: str) -> Generator[IO[bytes]]:
+        """Open a new file for writing. Not atomic: for staged files, which no reader knows of yet."""
+        target = self._inside(name)
+        if self.is_local:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+        with self.filesystem.open(target, "wb") as file:
+            yield cast("IO[bytes]", file)
+
+    @contextmanager
+    def open(self, name: str) -> Generator[IO[bytes]]:
+        """Open a file for reading, with seek."""
+        with self.filesystem.open(self._inside(name), "rb") as file:
+            yield cast("IO[bytes]", file)
+
+    def remove(self, name: str) -> None:
+        """Delete a file or a whole folder inside this one; quiet where it is gone already."""
+        target = self._inside(name)
+        try:
+            self.filesystem.rm(target, recursive=True)
+        except FileNotFoundError:
+            return
