@@ -76,6 +76,12 @@ class Folder:
             return []
         return sorted(PurePosixPath(str(entry)).name for entry in self.filesystem.ls(self.path, detail=False))
 
+    def find(self, below: str = "") -> list[str]:
+        """Names of all files below this folder (or one inside it), relative to this folder, sorted."""
+        self.filesystem.invalidate_cache()
+        start = self._inside(below) if below else self.path
+        return sorted(str(path)[len(self.path) + 1 :] for path in self.filesystem.find(start))
+
     def read(self, name: str) -> bytes:
         """The whole of a small file. Raises FileNotFoundError."""
         return cast(bytes, self.filesystem.cat_file(self._inside(name)))
@@ -83,6 +89,10 @@ class Folder:
     def size(self, name: str) -> int:
         """Size of a file in bytes."""
         return int(self.filesystem.size(self._inside(name)))
+
+    def modified(self, name: str) -> str:
+        """When a file was last written, as the filesystem tells it: to be compared, not to be read."""
+        return str(self.filesystem.modified(self._inside(name)))
 
     def put(self, name: str, data: bytes) -> None:
         """Write a small file so that readers see the old one or the new one, never a part."""

@@ -1,0 +1,240 @@
+"""The link from `cleaned` to `<source>/deduped`: a verdict for every document, and the documents that stay.
+
+A snapshot is judged against the cleaned snapshots of its source that were registered earlier. When one of those
+changes or comes late, this one's inputs have changed: it is stale and is judged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from llm_assets.chain.cleaned import CleanedLink
+from llm_assets.chain.documents import stage_documents
+from llm_assets.chain.link import (
+    LEDGER_BALANCES,
+    Check,
+    Description,
+    Link,
+    MissingInputError,
+    Outcome,
+    Work,
+    balance_outcome,
+    rate_outcome,
+)
+from llm_assets.chain.samples import sample_rows
+from llm_assets.stages.clean.stage import CLEANED_SCHEMA
+from llm_assets.stages.dedup.exact import (
+    VERDICT_SCHEMA,
+    ContentIndex,
+    DedupParameters,
+    DedupPart,
+    DedupStage,
+)
+from llm_assets.stages.stage import Disposition
+from llm_assets.store.digest import content_digest
+from llm_assets.store.documents import DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.layout import Store
+from llm_assets.store.ledger import Ledger
+from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.staging import Attempt
+
+NO_COPIES_KEPT = Check("no_copies_kept", "No two kept documents of this and all earlier snapshots have the same text.")
+EARLIER_COMPLETE = Check(
+    "earlier_snapshots_complete",
+    "Every snapshot that was registered earlier was there to be compared with.",
+    blocking=False,
+)
+DUPLICATE_RATE = Check("duplicate_rate", "The share of copies is at most the source's limit.", blocking=False)
+
+
+@dataclass(frozen=True)
+class DedupedDocuments:
+    """A deduplicated snapshot read as documents: the cleaned ones that its verdicts keep."""
+
+    cleaned: Snapshot
+    verdicts: SnapshotFiles
+
+    @property
+    def parts(self) -> list[int]:
+        """Part numbers, those of the cleaned snapshot."""
+        return self.cleaned.parts
+
+    def batches(self, columns: Sequence[str], part: int | None = None) -> Iterator[pa.RecordBatch]:
+        """Kept documents in order, of one part or of all."""
+        for number in self.parts if part is None else [part]:
+            kept = self.verdicts.table(Disposition.VERDICT, ["kept"], number)["kept"].combine_chunks()
+            place = 0
+            for batch in self.cleaned.batches(Disposition.KEPT, columns, number):
+                yield batch.filter(kept.slice(place, batch.num_rows))
+                place += batch.num_rows
+
+
+def joined(store: Store, source: str, manifest: Manifest, verdicts: SnapshotFiles) -> DedupedDocuments:
+    """Verdicts joined with the very generation of cleaned documents that they judged. Raises MissingInputError."""
+    asset = f"{source}/cleaned"
+    judged = manifest.inputs[f"{asset}[{manifest.partition}]"]
+    cleaned = store.documents(source, "cleaned", CLEANED_SCHEMA).snapshot(manifest.partition, judged.generation)
+    if cleaned is None:
+        raise MissingInputError(f"{asset}[{manifest.partition}] is gone: materialize it again")
+    return DedupedDocuments(cleaned, verdicts)
+
+
+def open_deduped(store: Store, source: str, snapshot: str) -> tuple[Manifest, DedupedDocuments] | None:
+    """A committed deduplicated snapshot as documents; None where there is none."""
+    verdicts = store.documents(source, "deduped", VERDICT_SCHEMA).snapshot(snapshot)
+    return None if verdicts is None else (verdicts.manifest, joined(store, source, verdicts.manifest, verdicts))
+
+
+@dataclass(frozen=True)
+class DedupedLink(Link[StagedSnapshot]):
+    """Deduplicates one snapshot of a source."""
+
+    source: str
+    cleaned: CleanedLink
+    parameters: DedupParameters
+    max_duplicate_rate: float = 0.5
+
+    @property
+    def asset(self) -> str:
+        """See `Link`."""
+        return f"{self.source}/deduped"
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`."""
+        return DedupStage.version(self.parameters)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        return LEDGER_BALANCES, NO_COPIES_KEPT, EARLIER_COMPLETE, DUPLICATE_RATE
+
+    def table(self, store: Store) -> DocumentTable:
+        """The Delta table of the verdicts."""
+        return store.documents(self.source, "deduped", VERDICT_SCHEMA)
+
+    def _judged_against(self, store: Store, partition: str) -> list[Snapshot]:
+        """Committed cleaned snapshots registered earlier, oldest first, then the partition's own."""
+        table = self.cleaned.table(store)
+        live = table.snapshots()
+        if partition not in live:
+            raise MissingInputError(f"{self.cleaned.asset}[{partition}] is not there: materialize it first")
+        earlier = [name for name in store.order(self.source).earlier(partition) if name in live]
+        snapshots = [table.snapshot(name, live[name]) for name in [*earlier, partition]]
+        return [snapshot for snapshot in snapshots if snapshot is not None]
+
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """The cleaned snapshot, and the earlier ones it is compared with."""
+        return _as_inputs(self._judged_against(store, partition))
+
+    def committed(self, store: Store, partition: str) -> Manifest | None:
+        """See `Link`."""
+        snapshot = self.table(store).snapshot(partition)
+        return snapshot.manifest if snapshot else None
+
+    def documents(self, store: Store, manifest: Manifest, verdicts: SnapshotFiles) -> DedupedDocuments:
+        """Verdicts joined with the documents that they judged."""
+        return joined(store, self.source, manifest, verdicts)
+
+    def make(self, work: Work) -> StagedSnapshot:
+        """See `Link`."""
+        snapshots = self._judged_against(work.store, work.partition)
+        cleaned, inputs = snapshots[-1], _as_inputs(snapshots)
+        stage = DedupStage(self.parameters, ContentIndex.build(_hashes(snapshots)))
+
+        def manifest(attempt: Attempt, files: SnapshotFiles, ledger: Ledger) -> Manifest:
+            digest = content_digest(files.batches(Disposition.VERDICT))
+            return Manifest(self.asset, work.partition, attempt.generation, stage.code_version, inputs, digest, ledger)
+
+        return stage_documents(
+            work.engine,
+            stage,
+            _parts(cleaned, work.partition),
+            self.table(work.store),
+            work.partition,
+            Disposition.VERDICT,
+            manifest,
+        )
+
+    def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        manifest = staged.manifest
+        ledger, partition = manifest.ledger, manifest.partition
+        kept_rows = sum(batch["kept"].true_count for batch in staged.batches(Disposition.VERDICT, ["kept"]))
+        verdicts = staged.count(Disposition.VERDICT)
+        cleaned = self.documents(store, manifest, staged).cleaned
+        yield balance_outcome(
+            ledger,
+            cleaned.manifest.ledger.output,
+            {"verdicts": (verdicts, ledger.incoming.documents), "kept": (kept_rows, ledger.kept.documents)},
+        )
+        yield self._copies(staged, store)
+        missing = [
+            name
+            for name in store.order(self.source).earlier(partition)
+            if f"{self.cleaned.asset}[{name}]" not in manifest.inputs
+        ]
+        yield Outcome(
+            EARLIER_COMPLETE.name,
+            not missing,
+            f"not compared with {', '.join(missing)}, which came earlier but is not cleaned: when it is, run this again"
+            if missing
+            else "compared with every earlier snapshot",
+        )
+        dropped = ledger.dropped_total.documents
+        yield rate_outcome(
+            DUPLICATE_RATE.name, dropped, ledger.incoming.documents, self.max_duplicate_rate, "are copies"
+        )
+
+    def _copies(self, staged: StagedSnapshot, store: Store) -> Outcome:
+        """Recount by brute force: the hashes of what is kept, against those of all earlier documents."""
+        documents = self.documents(store, staged.manifest, staged)
+        own = [value for batch in documents.batches(["content_hash"]) for value in batch["content_hash"].to_pylist()]
+        earlier: set[bytes] = set()
+        for snapshot in self._judged_against(store, staged.manifest.partition)[:-1]:
+            earlier.update(snapshot.table(Disposition.KEPT, ["content_hash"])["content_hash"].to_pylist())
+        copies = len(own) - len(set(own) - earlier)
+        return Outcome(
+            NO_COPIES_KEPT.name,
+            copies == 0,
+            f"{copies:,} of {len(own):,} kept documents equal another one",
+            {"kept": len(own), "copies": copies},
+        )
+
+    def describe(self, staged: StagedSnapshot) -> Description:
+        """See `Link`."""
+        dropped = [
+            batch.filter(pc.call_function("invert", [batch["kept"]])) for batch in staged.batches(Disposition.VERDICT)
+        ]
+        rows = pa.Table.from_batches(dropped, VERDICT_SCHEMA)
+        return Description(
+            rows=staged.manifest.ledger.kept.documents,
+            bytes=staged.size,
+            columns=VERDICT_SCHEMA,
+            values={"judged_against": ", ".join(sorted(staged.manifest.inputs))},
+            samples={"dropped": sample_rows(rows)},
+        )
+
+
+def _as_inputs(snapshots: Sequence[Snapshot]) -> dict[str, Input]:
+    manifests = [snapshot.manifest for snapshot in snapshots]
+    return {f"{m.asset}[{m.partition}]": Input(m.digest, m.generation) for m in manifests}
+
+
+def _hashes(snapshots: Sequence[Snapshot]) -> Iterator[tuple[str, pa.Table]]:
+    for snapshot in snapshots:
+        yield snapshot.manifest.partition, snapshot.table(Disposition.KEPT, ["content_hash", "doc_id"])
+
+
+def _parts(cleaned: Snapshot, name: str) -> list[DedupPart]:
+    parts: list[DedupPart] = []
+    place = 0
+    for part in cleaned.parts:
+        batches = cleaned.batches(Disposition.KEPT, ["doc_id", "content_hash", "text"], part)
+        parts.append(DedupPart(batches, name, place))
+        place += cleaned.count(Disposition.KEPT, part)
+    return parts

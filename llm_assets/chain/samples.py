@@ -1,0 +1,39 @@
+"""A few rows and distributions for a person to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+SAMPLE_ROWS = 5
+PREVIEW_CHARACTERS = 300
+
+
+def preview(text: str, length: int = PREVIEW_CHARACTERS) -> str:
+    """The beginning of a text, on one line."""
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= length else one_line[: length - 1] + "…"
+
+
+def sample_rows(batch: pa.RecordBatch | pa.Table | None) -> list[Mapping[str, str]]:
+    """Some rows spread over a batch, every value as a short text."""
+    if batch is None or batch.num_rows == 0:
+        return []
+    places = sorted({int(p) for p in np.linspace(0, batch.num_rows - 1, min(SAMPLE_ROWS, batch.num_rows))})
+    rows = batch.take(pa.array(places, pa.int64())).to_pylist()
+    return [{name: _shown(value) for name, value in row.items()} for row in rows]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return value.hex() if isinstance(value, bytes) else preview(str(value))
+
+
+def concatenated(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """One array of all values; empty where there are none."""
+    return np.concatenate(arrays) if arrays else np.empty(0, np.int64)

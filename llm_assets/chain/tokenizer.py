@@ -1,0 +1,216 @@
+"""The link to `tokenizers/<name>`: trained once on sources, or taken from a file; then frozen.
+
+A tokenizer that is there is up to date, whatever has landed since: other ids need another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import blake3
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from llm_assets.chain.deduped import DedupedLink, open_deduped
+from llm_assets.chain.link import (
+    Check,
+    Description,
+    Link,
+    MissingInputError,
+    Outcome,
+    State,
+    Work,
+)
+from llm_assets.stages.stage import Parameters, code_version
+from llm_assets.stages.tokenize import FrozenTokenizer, TokenizerError
+from llm_assets.stages.train_tokenizer import VERSION, first_bytes, train_byte_level_bpe
+from llm_assets.store.folder import Folder
+from llm_assets.store.layout import Store
+from llm_assets.store.ledger import Count, Ledger
+from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.tokenizers import StagedTokenizer, StoredTokenizer
+
+SAMPLE_TEXTS = [
+    "",
+    " ",
+    "It's 3.14 — naïve café, 東京 🗼\n\tdef f(x):\n        return x  # <|endoftext|>\r\n",
+    "words   with   runs of    spaces\n\n\nand lines\n",
+    "\u0000\u200b\ufeff combining e\u0301 and a lone \ufffd",
+]
+"""Texts that tokenizers are known to differ on; every tokenizer is tried on them."""
+
+SAMPLE_DOCUMENTS = 64
+
+ENCODER_AGREES = Check(
+    "encoder_agrees", "The fast encoder gives the same ids as the reference library on difficult and sampled texts."
+)
+ROUND_TRIP = Check("round_trip", "Decoding the ids gives back the text, byte for byte.")
+
+
+class TrainParameters(Parameters):
+    """Train a byte-level BPE. `max_bytes` of text are used, the same share from each source."""
+
+    sources: tuple[str, ...] = Field(min_length=1)
+    vocabulary_size: int = Field(default=16_384, ge=257 + 1, le=1 << 20)
+    max_bytes: int = Field(default=20_000_000, gt=0)
+
+
+class TokenizerParameters(Parameters):
+    """Either `train`, or the `path` (a URI) of a `tokenizer.json`."""
+
+    train: TrainParameters | None = None
+    path: str | None = None
+    end_of_document: str = Field(default="<|endoftext|>", min_length=1)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> TokenizerParameters:
+        if (self.train is None) == (self.path is None):
+            raise ValueError("give either `train` or `path`, and not both")
+        return self
+
+
+@dataclass(frozen=True)
+class TokenizerLink(Link[StagedTokenizer]):
+    """Makes one tokenizer. `sources` are the deduplicated sources that it may be trained on, by name."""
+
+    name: str
+    parameters: TokenizerParameters
+    sources: tuple[DedupedLink, ...] = ()
+
+    @property
+    def asset(self) -> str:
+        """See `Link`."""
+        return f"tokenizers/{self.name}"
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`."""
+        return code_version(VERSION, self.parameters)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        return ENCODER_AGREES, ROUND_TRIP
+
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """The deduplicated snapshots there are now. Raises MissingInputError where a source has none."""
+        inputs: dict[str, Input] = {}
+        for link in self.sources:
+            manifests = [
+                found[0]
+                for name in store.order(link.source).names()
+                if (found := open_deduped(store, link.source, name))
+            ]
+            if not manifests:
+                raise MissingInputError(f"{link.asset} has no snapshot to train {self.asset} on: materialize one first")
+            inputs |= {f"{m.asset}[{m.partition}]": Input(m.digest, m.generation) for m in manifests}
+        return inputs
+
+    def committed(self, store: Store, partition: str) -> Manifest | None:
+        """See `Link`."""
+        stored = StoredTokenizer.open(store.tokenizer(self.name))
+        return stored.manifest if stored else None
+
+    def state(self, store: Store, partition: str) -> State:
+        """Frozen: never stale."""
+        return State.MISSING if self.committed(store, partition) is None else State.CURRENT
+
+    def open(self, store: Store) -> tuple[StoredTokenizer, FrozenTokenizer]:
+        """The committed tokenizer. Raises MissingInputError."""
+        stored = StoredTokenizer.open(store.tokenizer(self.name))
+        if stored is None:
+            raise MissingInputError(f"{self.asset} is not there: materialize it first")
+        return stored, FrozenTokenizer(stored.json_text, self.parameters.end_of_document)
+
+    def make(self, work: Work) -> StagedTokenizer:
+        """Train or read the tokenizer, unless it is there: then it stays what it is."""
+        folder = work.store.tokenizer(self.name)
+        stored = StoredTokenizer.open(folder)
+        if stored is not None:
+            return StagedTokenizer(folder, stored.json_text, stored.manifest)
+        inputs = self.inputs(work.store, work.partition)
+        json_text, ledger = self._train(work.store) if self.parameters.train else (self._read(), Ledger())
+        tokenizer = FrozenTokenizer(json_text, self.parameters.end_of_document)
+        digest = blake3.blake3(f"{tokenizer.end_of_document_id}\n{json_text}".encode()).hexdigest(length=16)
+        details = {"vocabulary_size": tokenizer.vocabulary_size, "end_of_document": tokenizer.end_of_document}
+        manifest = Manifest(self.asset, "", digest[:12], self.code_version, inputs, digest, ledger, details)
+        return StagedTokenizer(folder, json_text, manifest)
+
+    def _train(self, store: Store) -> tuple[str, Ledger]:
+        train = self.parameters.train
+        assert train is not None
+        texts = [text for link in self.sources for text in self._texts(store, link, train.max_bytes)]
+        used = Count(len(texts), sum(len(text.encode()) for text in texts))
+        json_text = train_byte_level_bpe(texts, train.vocabulary_size, [self.parameters.end_of_document])
+        return json_text, Ledger(incoming=used, kept=used, output=used)
+
+    def _texts(self, store: Store, link: DedupedLink, max_bytes: int) -> Iterator[str]:
+        """The link's share of the text, from its snapshots in the order of their registration."""
+        yield from first_bytes(_batches(store, link), max_bytes // len(self.sources))
+
+    def _read(self) -> str:
+        path = self.parameters.path
+        assert path is not None
+        head, _, tail = path.rpartition("/")
+        try:
+            return Folder(head or ".").read(tail).decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise TokenizerError(f"{self.asset}: {path} cannot be read as a tokenizer.json: {error}") from error
+
+    def _sample(self, store: Store) -> pa.Array:
+        """The difficult texts, and the first documents of every source."""
+        texts = list(SAMPLE_TEXTS)
+        for link in self.sources:
+            batch = next(_batches(store, link), None)
+            texts += [] if batch is None else batch["text"].slice(0, SAMPLE_DOCUMENTS).to_pylist()
+        return pa.array(texts, pa.large_string())
+
+    def check(self, staged: StagedTokenizer, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        tokenizer = FrozenTokenizer(staged.json_text, self.parameters.end_of_document)
+        texts = self._sample(store)
+        differing = tokenizer.disagreements(texts)
+        yield Outcome(
+            ENCODER_AGREES.name,
+            not differing,
+            f"{len(differing)} of {len(texts)} texts have other ids than the reference",
+        )
+        offsets, ids = tokenizer.encode(texts)
+        decoded = [tokenizer.decode(ids[begin:end]) for begin, end in pairwise(offsets)]
+        lost = sum(text != back for text, back in zip(texts.to_pylist(), decoded, strict=True))
+        yield Outcome(ROUND_TRIP.name, lost == 0, f"{lost} of {len(texts)} texts do not come back from their ids")
+
+    def describe(self, staged: StagedTokenizer) -> Description:
+        """See `Link`."""
+        tokenizer = FrozenTokenizer(staged.json_text, self.parameters.end_of_document)
+        vocabulary = tokenizer.reference.get_vocab()
+        lengths = np.array([len(token) for token in vocabulary], np.int64)
+        return Description(
+            rows=tokenizer.vocabulary_size,
+            bytes=len(staged.json_text.encode()),
+            columns=pa.schema([("token", pa.string()), ("id", pa.int64())]),
+            values={
+                "vocabulary_size": tokenizer.vocabulary_size,
+                "fingerprint": staged.manifest.digest,
+                "trained_on_bytes": staged.manifest.ledger.kept.bytes,
+            },
+            histograms={"Length of the tokens, bytes": lengths},
+            samples={"tokens": _tokens(vocabulary, tokenizer)},
+        )
+
+
+def _batches(store: Store, link: DedupedLink) -> Iterator[pa.RecordBatch]:
+    for name in store.order(link.source).names():
+        found = open_deduped(store, link.source, name)
+        if found is not None:
+            yield from (batch for batch in found[1].batches(["text"]) if batch.num_rows)
+
+
+def _tokens(vocabulary: dict[str, int], tokenizer: FrozenTokenizer) -> list[dict[str, str]]:
+    """Some tokens from the middle and the end of the vocabulary."""
+    by_id = sorted(vocabulary.items(), key=lambda entry: entry[1])
+    places = np.linspace(len(by_id) // 2, len(by_id) - 1, 8).astype(int)
+    return [{"id": str(by_id[p][1]), "text": repr(tokenizer.decode(np.array([by_id[p][1]])))} for p in places]

@@ -1,0 +1,80 @@
+"""Versions of a mixture: each pins its recipe and every input by digest, once and for all.
+
+Guarantees that the same recipe over the same inputs is the same version, and that a version never means anything
+else later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llm_assets.store.folder import Folder
+from llm_assets.store.manifest import Input, fingerprint
+
+RECIPE = "recipe.json"
+_VERSION = re.compile(r"v([1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a version is made of: the mixture's parameters as JSON, the code version, and the pinned inputs."""
+
+    parameters: Mapping[str, Any]
+    code_version: str
+    inputs: Mapping[str, Input]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal versions."""
+        return fingerprint(self.code_version, {name: value.digest for name, value in self.inputs.items()})
+
+    def to_json(self) -> bytes:
+        """The recipe as JSON; `from_json` reads it back."""
+        return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=1).encode()
+
+    @staticmethod
+    def from_json(data: bytes) -> Recipe:
+        """The recipe that `to_json` wrote."""
+        content = json.loads(data)
+        inputs = {name: Input(**value) for name, value in content["inputs"].items()}
+        return Recipe(content["parameters"], content["code_version"], inputs)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions of one mixture, registered in its folder: `v1`, `v2`, …"""
+
+    folder: Folder
+
+    def names(self) -> list[str]:
+        """Registered versions, oldest first, made or not."""
+        numbered = [(int(found[1]), name) for name in self.folder.names() if (found := _VERSION.fullmatch(name))]
+        return [name for _, name in sorted(numbered) if self.folder.exists(f"{name}/{RECIPE}")]
+
+    def recipe(self, version: str) -> Recipe | None:
+        """The recipe of a version; None where it is not registered."""
+        if version not in self.names():
+            return None
+        return Recipe.from_json((self.folder / version).read(RECIPE))
+
+    def find(self, recipe: Recipe) -> str | None:
+        """The version that is this recipe."""
+        for name in reversed(self.names()):
+            found = self.recipe(name)
+            if found is not None and found.fingerprint == recipe.fingerprint:
+                return name
+        return None
+
+    def register(self, recipe: Recipe) -> str:
+        """The version that is this recipe: the one there is, or a new one."""
+        while True:
+            name = self.find(recipe)
+            if name is not None:
+                return name
+            taken = self.names()
+            name = f"v{int(taken[-1][1:]) + 1 if taken else 1}"
+            self.folder.put_new(f"{name}/{RECIPE}", recipe.to_json())

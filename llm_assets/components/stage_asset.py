@@ -1,0 +1,117 @@
+"""The one place that turns a link of the chain into an asset that is staged, checked, then committed.
+
+Guarantees that a partition that fails a blocking check is never committed: its check results are recorded, what
+was staged is deleted, and the run fails, so no other run ever reads it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from llm_assets.chain.link import Check, Link, Outcome, Work
+from llm_assets.components.presentation import partition_metadata
+from llm_assets.resources.data_store import DataStore, Engine
+from llm_assets.store.manifest import Staged
+from llm_assets.store.refusals import Refusal
+
+AnyLink = Link[Any]
+
+
+@dataclass(frozen=True)
+class AssetFacts:
+    """What Dagster shows of an asset and when it runs it; the link says the rest."""
+
+    group: str
+    description: str
+    kinds: frozenset[str]
+    owners: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    deps: Sequence[dg.AssetDep] = ()
+    partitions: dg.PartitionsDefinition[str] | None = None
+    automation: dg.AutomationCondition[Any] | None = None
+
+
+def asset_key(asset: str) -> dg.AssetKey:
+    """`docs/raw` → its key."""
+    return dg.AssetKey(asset.split("/"))
+
+
+def link_asset(link: AnyLink, facts: AssetFacts) -> dg.AssetsDefinition:
+    """The asset of a link."""
+
+    @dg.asset(
+        key=asset_key(link.asset),
+        deps=facts.deps,
+        partitions_def=facts.partitions,
+        group_name=facts.group,
+        description=facts.description,
+        kinds=set(facts.kinds),
+        owners=list(facts.owners),
+        tags=dict(facts.tags),
+        code_version=link.code_version,
+        automation_condition=facts.automation,
+        io_manager_key="io_manager",
+        check_specs=[_spec(link, check) for check in link.checks],
+    )
+    def made(
+        context: dg.AssetExecutionContext, data_store: DataStore, engine: Engine
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Staged]]:
+        partition = context.partition_key if context.has_partition_key else ""
+        yield from _materialize(link, Work(data_store.store, engine.engine, partition))
+
+    return made
+
+
+def _materialize(link: AnyLink, work: Work) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Staged]]:
+    staged: Staged = link.make(work)
+    try:
+        outcomes = list(link.check(staged, work.store))
+        for outcome in outcomes:
+            yield _result(link, outcome)
+        _refuse_failed(link, staged, work, outcomes)
+        manifest = staged.manifest
+        yield dg.MaterializeResult(
+            value=staged,
+            metadata=partition_metadata(manifest, link.describe(staged), staged.uri),
+            data_version=dg.DataVersion(manifest.digest),
+        )
+    except BaseException:
+        staged.discard()
+        raise
+
+
+def _refuse_failed(link: AnyLink, staged: Staged, work: Work, outcomes: Sequence[Outcome]) -> None:
+    """Raise dg.Failure where a blocking check failed, and record why."""
+    blocking = {check.name for check in link.checks if check.blocking}
+    failed = {o.check: o.message for o in outcomes if not o.passed and o.check in blocking}
+    if not failed:
+        return
+    manifest = staged.manifest
+    work.store.refusals.record(Refusal(manifest.asset, manifest.partition, manifest.fingerprint, failed))
+    name = f"{manifest.asset}[{manifest.partition}]" if manifest.partition else manifest.asset
+    raise dg.Failure(
+        f"{name} was not committed, since it failed "
+        + "; ".join(f"{check} ({message})" for check, message in failed.items()),
+        metadata=dict[str, Any](failed),
+        allow_retries=False,
+    )
+
+
+def _spec(link: AnyLink, check: Check) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        check.name, asset=asset_key(link.asset), description=check.description, blocking=check.blocking
+    )
+
+
+def _result(link: AnyLink, outcome: Outcome) -> dg.AssetCheckResult:
+    check = next(check for check in link.checks if check.name == outcome.check)
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        asset_key=asset_key(link.asset),
+        passed=outcome.passed,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=outcome.message,
+        metadata=dict(outcome.details),
+    )

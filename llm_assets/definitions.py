@@ -1,0 +1,57 @@
+"""The code location: every component of `llm_assets/defs`, with its resources.
+
+`build_defs(overrides)` makes the definitions with other resources, for tests; `defs` is what Dagster loads.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from llm_assets.resources.data_store import DataStore, Engine
+from llm_assets.resources.io_manager import PartitionIOManager
+from llm_assets.resources.loader import LoaderResource
+
+PROJECT = Path(__file__).parent.parent
+
+
+def default_root() -> str:
+    """`$LLM_ASSETS_ROOT`, or the folder `data` of the project."""
+    return os.environ.get("LLM_ASSETS_ROOT") or str(PROJECT / "data")
+
+
+def default_resources() -> dict[str, Any]:
+    """The resources as the environment configures them."""
+    data_store, loader = DataStore(root=default_root()), LoaderResource()
+    return {
+        "data_store": data_store,
+        "engine": Engine(workers=int(os.environ.get("LLM_ASSETS_WORKERS", "0"))),
+        "loader": loader,
+        "io_manager": PartitionIOManager(data_store=data_store, loader=loader),
+    }
+
+
+def automation() -> dg.Definitions:
+    """The sensor that evaluates automation conditions, running from the start."""
+    sensor = dg.AutomationConditionSensorDefinition(
+        "automation",
+        target=dg.AssetSelection.all(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=15,
+    )
+    return dg.Definitions(sensors=[sensor], executor=dg.in_process_executor)
+
+
+def build_defs(resources: Mapping[str, Any] | None = None, project: Path = PROJECT) -> dg.Definitions:
+    """All definitions of the project folder, with some resources replaced."""
+    components = dg.load_from_defs_folder(path_within_project=project)
+    return dg.Definitions.merge(
+        components,
+        automation(),
+        dg.Definitions(resources={**default_resources(), **(resources or {})}),
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,1 @@
+"""The demonstration project, in YAML: one folder per source, tokenizer and mixture."""

@@ -1,0 +1,1 @@
+"""Configured services that assets use. Thin: what they configure knows no Dagster."""

@@ -1,0 +1,76 @@
+"""The IO manager: commits what an asset staged, and opens what is committed.
+
+Guarantees that the commit is the last thing a run does for a partition, after its checks. Passes references, never
+data: an asset that takes a partition as input gets a handle that it reads from.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dagster as dg
+
+from llm_assets.chain.deduped import open_deduped
+from llm_assets.chain.shard_partition import open_shards
+from llm_assets.resources.data_store import DataStore
+from llm_assets.resources.loader import LoaderResource
+from llm_assets.stages.clean.stage import CLEANED_SCHEMA
+from llm_assets.stages.read.stage import RAW_SCHEMA
+from llm_assets.store.layout import Store
+from llm_assets.store.manifest import Staged
+from llm_assets.store.token_set import TokenSet
+from llm_assets.store.tokenizers import StoredTokenizer
+
+
+class NotCommittedError(LookupError):
+    """An input that has no committed partition."""
+
+
+class PartitionIOManager(dg.ConfigurableIOManager):
+    """Commits staged partitions and opens committed ones.
+
+    What a downstream asset gets: of `raw` and `cleaned` a `Snapshot`, of `deduped` a `DedupedDocuments`, of
+    `tokenized` a `TokenSet`, of `packed` a `ShardSet`, of a tokenizer a `StoredTokenizer`, and of `mixed` a
+    `TokenLoader` as the loader resource configures it. Of several partitions: a dict by partition key.
+    """
+
+    data_store: dg.ResourceDependency[DataStore]
+    loader: dg.ResourceDependency[LoaderResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: Staged) -> None:
+        """Make the staged partition what readers see."""
+        obj.commit()
+        self.data_store.store.refusals.clear(obj.manifest.asset, obj.manifest.partition)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """A handle to the committed partition, or a dict of them by partition key where there are several."""
+        path = context.asset_key.path
+        if not context.has_asset_partitions:
+            return self._open(path, "")
+        keys = list(context.asset_partition_keys)
+        handles = {key: self._open(path, key) for key in keys}
+        return handles[keys[0]] if len(keys) == 1 else handles
+
+    def _open(self, path: Sequence[str], partition: str) -> Any:
+        store = self.data_store.store
+        if path[-1] == "mixed":
+            shards = open_shards(store.version(path[0], partition))
+            handle = None if shards is None else self.loader.open(shards)
+        else:
+            handle = _open_in_store(store, path, partition)
+        if handle is None:
+            raise NotCommittedError(f"{'/'.join(path)}[{partition}] has no committed data: materialize it first")
+        return handle
+
+
+def _open_in_store(store: Store, path: Sequence[str], partition: str) -> Any:
+    first, last = path[0], path[-1]
+    if first == "tokenizers":
+        return StoredTokenizer.open(store.tokenizer(last))
+    openers: dict[str, Callable[[], Any]] = {
+        "raw": lambda: store.documents(first, "raw", RAW_SCHEMA).snapshot(partition),
+        "cleaned": lambda: store.documents(first, "cleaned", CLEANED_SCHEMA).snapshot(partition),
+        "deduped": lambda: (found := open_deduped(store, first, partition)) and found[1],
+        "tokenized": lambda: TokenSet.open(store.tokenized(first, partition)),
+        "packed": lambda: open_shards(store.packed(first, partition)),
+    }
+    return openers[last]()

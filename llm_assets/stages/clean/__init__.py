@@ -1,0 +1,1 @@
+"""Cleaning: normalise a document's text, measure it once, and judge the measurements against thresholds."""

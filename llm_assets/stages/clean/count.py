@@ -1,0 +1,235 @@
+"""The kernel of `measure`: what is counted in a document, in one pass over its bytes.
+
+Guarantees that time is proportional to the bytes, that nothing outside a document's bytes is read, and that no
+Python object is made. What the counts amount to (ratios, names) is `measure`'s business. The flags of
+`unicode_classes` are declared here because numba's cache notices a change of this file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Self
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+# Flags of a code point in the class table; `unicode_classes` says which have which.
+SPACE: Final = 1
+LINE_BREAK: Final = 2
+ALPHABETIC: Final = 4
+UPPER: Final = 8
+DIGIT: Final = 16
+SYMBOL: Final = 32
+_UPPER_BIT, _DIGIT_BIT = 3, 4
+
+# Columns of the counts, each of one document.
+CHARACTERS: Final = 0
+LINES: Final = 1
+WORDS: Final = 2
+NON_SYMBOL_WORDS: Final = 3
+NON_SYMBOL_CHARACTERS: Final = 4  # of the non-symbol words
+STOP_WORDS: Final = 5
+HASHES: Final = 6
+ELLIPSES: Final = 7
+BULLET_LINES: Final = 8
+ELLIPSIS_LINES: Final = 9
+ALPHABETIC_WORDS: Final = 10
+DIGITS: Final = 11
+UPPERS: Final = 12
+SPACES: Final = 13
+COLUMNS: Final = 14
+
+_LINE_FEED, _CARRIAGE_RETURN = 0x0A, 0x0D
+_HASH, _HYPHEN, _DOT, _BULLET, _ELLIPSIS = 0x23, 0x2D, 0x2E, 0x2022, 0x2026
+_LAST_CODE_POINT = 0x10FFFF
+_NO_WORD = -1
+
+_Bytes = npt.NDArray[np.uint8]
+_Integers = npt.NDArray[np.int64]
+
+MAX_STOP_WORDS: Final = 64
+_BUCKETS = 256
+
+
+class StopWords(NamedTuple):
+    """At most 64 words, in buckets by length, first and last byte (a named tuple, which a kernel can take).
+
+    Word w is `data[starts[w]:starts[w + 1]]` (uint8[bytes], int64[words + 1]). A bucket's words are `first[bucket]`
+    (int64[256]), then `following[word]` (int64[words]) of each, up to -1.
+    """
+
+    data: _Bytes
+    starts: _Integers
+    first: _Integers
+    following: _Integers
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> Self:
+        """Raises ValueError for more than 64 words, and for one that no split at whitespace could yield."""
+        distinct = sorted(set(words))
+        if len(distinct) > MAX_STOP_WORDS:
+            raise ValueError(f"{len(distinct)} stop words: at most {MAX_STOP_WORDS} are counted")
+        for word in distinct:
+            if word.split() != [word]:
+                raise ValueError(f"stop word {word!r} is not one word")
+        encoded = [word.encode() for word in distinct]
+        first = np.full(_BUCKETS, _NO_WORD, np.int64)
+        following = np.full(len(encoded), _NO_WORD, np.int64)
+        for number, word in enumerate(encoded):
+            bucket = _bucket(len(word), word[0], word[-1])
+            following[number], first[bucket] = first[bucket], number
+        starts = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), starts, first, following)
+
+
+@numba.njit(nogil=True, cache=True)
+def _bucket(size: int, first_byte: int, last_byte: int) -> np.int64:
+    return (size + np.int64(first_byte) * 37 + np.int64(last_byte) * 11) % _BUCKETS
+
+
+@numba.njit(nogil=True, cache=True)
+def count(offsets: _Integers, data: _Bytes, classes: _Bytes, stop_words: StopWords) -> npt.NDArray[np.int64]:
+    """Counts of every document: int64[documents, COLUMNS]. `classes` is `class_table()`.
+
+    Document i is `data[offsets[i]:offsets[i + 1]]`.
+    """
+    counts = np.zeros((len(offsets) - 1, COLUMNS), np.int64)
+    for document in range(len(counts)):
+        text = data[offsets[document] : offsets[document + 1]]
+        _count_document(text, classes, stop_words, counts[document])
+    return counts
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_document(text: _Bytes, classes: _Bytes, stop_words: StopWords, row: _Integers) -> None:
+    """Count one document into its row of zeros. One long function: a call for each word takes a third of the speed."""
+    position = line_start = word_end = spaces = 0
+    stop_words_seen = np.uint64(0)
+    while position < len(text):
+        # `_decode` would do for ASCII too, here and within a word, but the call is dear.
+        code, size = np.int64(text[position]), 1
+        if code >= 0x80:
+            code, size = _decode(text, position)
+        kind = classes[code]
+
+        if kind & SPACE:
+            spaces += 1
+            position += size
+            if kind & LINE_BREAK:
+                if code == _CARRIAGE_RETURN and position < len(text) and text[position] == _LINE_FEED:
+                    spaces += 1
+                    position += 1
+                row[LINES] += 1
+                row[ELLIPSIS_LINES] += _ends_in_ellipsis(text, line_start, word_end)
+                line_start = position
+            continue
+
+        if word_end <= line_start:
+            row[BULLET_LINES] += code in (_BULLET, _HYPHEN)
+        word_start = position
+        characters = uppers = digits = dots = hashes = ellipses = 0
+        some, every = np.uint8(0), np.uint8(0xFF)
+        while True:
+            position += size
+            characters += 1
+            some |= kind
+            every &= kind
+            uppers += (kind >> _UPPER_BIT) & 1
+            digits += (kind >> _DIGIT_BIT) & 1
+            hashes += code == _HASH
+            ellipses += code == _ELLIPSIS
+            dots = dots + 1 if code == _DOT else 0
+            if dots == 3:
+                ellipses += 1
+                dots = 0
+            if position == len(text):
+                break
+            code, size = np.int64(text[position]), 1
+            if code >= 0x80:
+                code, size = _decode(text, position)
+            kind = classes[code]
+            if kind & SPACE:
+                break
+        word_end = position
+        row[WORDS] += 1
+        row[CHARACTERS] += characters
+        row[UPPERS] += uppers
+        row[DIGITS] += digits
+        row[HASHES] += hashes
+        row[ELLIPSES] += ellipses
+        row[ALPHABETIC_WORDS] += (some & ALPHABETIC) != 0
+        if not every & SYMBOL:
+            row[NON_SYMBOL_WORDS] += 1
+            row[NON_SYMBOL_CHARACTERS] += characters
+        candidate = stop_words.first[_bucket(word_end - word_start, text[word_start], text[word_end - 1])]
+        if candidate != _NO_WORD:
+            stop_words_seen |= _stop_word_bit(text[word_start:word_end], candidate, stop_words)
+
+    if line_start < len(text):
+        row[LINES] += 1
+        row[ELLIPSIS_LINES] += _ends_in_ellipsis(text, line_start, word_end)
+    row[SPACES] = spaces
+    row[CHARACTERS] += spaces
+    row[STOP_WORDS] = _ones(stop_words_seen)
+
+
+@numba.njit(nogil=True, cache=True)
+def _decode(text: _Bytes, position: int) -> tuple[np.int64, int]:
+    """The code point at `position` and its size in bytes. A byte that starts none before the end stands alone."""
+    lead = np.int64(text[position])
+    if lead < 0xC0:
+        return lead, 1
+    if lead < 0xE0 and position + 2 <= len(text):
+        return (lead & 0x1F) << 6 | _tail(text, position + 1), 2
+    if 0xE0 <= lead < 0xF0 and position + 3 <= len(text):
+        return (lead & 0x0F) << 12 | _tail(text, position + 1) << 6 | _tail(text, position + 2), 3
+    if lead >= 0xF0 and position + 4 <= len(text):
+        code = (lead & 0x07) << 18 | _tail(text, position + 1) << 12
+        code |= _tail(text, position + 2) << 6 | _tail(text, position + 3)
+        return min(code, np.int64(_LAST_CODE_POINT)), 4
+    return lead, 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _tail(text: _Bytes, position: int) -> np.int64:
+    return np.int64(text[position]) & 0x3F
+
+
+@numba.njit(nogil=True, cache=True)
+def _ends_in_ellipsis(text: _Bytes, start: int, end: int) -> bool:
+    """Whether `text[start:end]` ends with three dots or with the three bytes of U+2026."""
+    if end - start < 3:
+        return False
+    a, b, c = text[end - 3], text[end - 2], text[end - 1]
+    return (a == _DOT and b == _DOT and c == _DOT) or (a == 0xE2 and b == 0x80 and c == 0xA6)
+
+
+@numba.njit(nogil=True, cache=True)
+def _stop_word_bit(word: _Bytes, candidate: int, stop_words: StopWords) -> np.uint64:
+    """1 << w where the word is stop word w, of those that share a bucket with `candidate`; else 0."""
+    while candidate != _NO_WORD:
+        start, end = stop_words.starts[candidate], stop_words.starts[candidate + 1]
+        if _same(word, stop_words.data[start:end]):
+            return np.uint64(1) << np.uint64(candidate)
+        candidate = stop_words.following[candidate]
+    return np.uint64(0)
+
+
+@numba.njit(nogil=True, cache=True)
+def _same(left: _Bytes, right: _Bytes) -> bool:
+    if len(left) != len(right):
+        return False
+    different = 0
+    for position in range(len(left)):
+        different += left[position] != right[position]
+    return different == 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _ones(bits: np.uint64) -> int:
+    ones = 0
+    while bits:
+        bits &= bits - np.uint64(1)
+        ones += 1
+    return ones

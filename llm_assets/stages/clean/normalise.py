@@ -1,0 +1,57 @@
+"""Unicode normalisation of a text column.
+
+Guarantees the result of `unicodedata.normalize` on every text, while looking only at texts that are not ASCII
+and copying the column only where one of them changes.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from llm_assets.stages.clean.texts import text_buffers
+from llm_assets.store.arrow import byte_lengths
+
+Form = Literal["NFC", "none"]
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """The texts; how many of them changed; and by how many bytes of UTF-8 these grew or shrank, all added up."""
+
+    texts: pa.LargeStringArray
+    changed_documents: int
+    changed_bytes: int
+
+
+def normalise_text(text: str, form: Form) -> str:
+    """One text in the form; "none" leaves it alone."""
+    return text if form == "none" else unicodedata.normalize(form, text)
+
+
+def normalise(texts: pa.LargeStringArray, form: Form) -> Normalised:
+    """The column in the form, row for row. Raises as `text_buffers` does, and UnicodeDecodeError on bad UTF-8."""
+    offsets, data = text_buffers(texts)
+    if form == "none":
+        return Normalised(texts, 0, 0)
+    changed = np.zeros(len(texts), np.bool_)
+    replacements: list[str] = []
+    # ASCII is in every form, and an ASCII text is told from its bytes at memory speed.
+    candidates = ~pc.call_function("string_is_ascii", [texts]).to_numpy(zero_copy_only=False)
+    for document in np.flatnonzero(candidates).tolist():
+        text = str(data[offsets[document] : offsets[document + 1]].data, "utf-8")
+        if not unicodedata.is_normalized(form, text):
+            changed[document] = True
+            replacements.append(unicodedata.normalize(form, text))
+    if not replacements:
+        return Normalised(texts, 0, 0)
+    result = pc.call_function(
+        "replace_with_mask", [texts, pa.array(changed), pa.array(replacements, pa.large_string())]
+    )
+    change = np.abs(byte_lengths(result) - np.diff(offsets))
+    return Normalised(result, len(replacements), int(change.sum()))

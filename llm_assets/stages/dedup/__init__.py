@@ -1,0 +1,1 @@
+"""Dropping copies: which documents equal an earlier one."""

@@ -1,0 +1,175 @@
+"""Whose turn it is: which source gives the row at a position, with exact shares at every prefix.
+
+Guarantees that among the first t rows a source of share p has floor(p·t) or ceil(p·t), for every t: less than
+one row from its share, at every prefix. All arithmetic is in whole numbers. Knows neither rows nor repetitions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_PERIOD = 2**60
+MAX_SOURCES = 2**15 - 1
+STRIDE = 2**16
+_NEVER = 2**63 - 1
+
+
+def whole_weights(shares: Sequence[Fraction]) -> list[int]:
+    """The smallest whole numbers in the proportion of the shares. Their sum is the period of the schedule.
+
+    Raises ValueError where the shares are all 0, one is negative, or the period would exceed 2**60.
+    """
+    if any(share < 0 for share in shares) or not any(shares):
+        raise ValueError(f"shares of 0 or more expected, one above 0, not {[str(share) for share in shares]}")
+    denominator = math.lcm(*(share.denominator for share in shares))
+    numbers = [int(share * denominator) for share in shares]
+    divisor = math.gcd(*numbers)
+    weights = [number // divisor for number in numbers]
+    if sum(weights) > MAX_PERIOD:
+        raise ValueError(
+            f"the shares have no common denominator up to 2**60 (the smallest is {sum(weights)}): "
+            "write them with fewer digits"
+        )
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """The source of each position, by earliest deadline first.
+
+    With share p, row k of a source (k = 0, 1, …) may come from position floor(k / p) on, and must come before
+    position ceil((k + 1) / p). Each position goes to the source whose row may come and has the earliest
+    deadline, of equal ones to the first. No deadline is ever missed, since giving every source p of every
+    position would meet them all, and earliest deadline first meets whatever can be met (Tijdeman 1980, the
+    chairman assignment problem; Baruah et al. 1996, proportionate progress).
+
+    The pattern repeats after `period` positions. Within one period it is walked, from the nearest of the counts
+    that were noted at every `STRIDE` positions when the schedule was made: making it costs one walk over
+    min(positions, period), using it anywhere at most `STRIDE` positions more than were asked for.
+
+    Attributes:
+        weights: int64 [sources], the shares as coprime whole numbers.
+        positions: how far the schedule goes.
+        noted: int64 [notes, sources], rows of each source before position `STRIDE` · note of the period.
+    """
+
+    weights: NDArray[np.int64]
+    positions: int
+    noted: NDArray[np.int64]
+
+    @classmethod
+    def make(cls, weights: Sequence[int], positions: int) -> Schedule:
+        """The schedule of the given weights, as `whole_weights` makes them, up to a position."""
+        if len(weights) > MAX_SOURCES:
+            raise ValueError(f"{len(weights)} sources; {MAX_SOURCES} are possible")
+        walked = min(positions, sum(weights))
+        noted = np.empty((walked // STRIDE + 1, len(weights)), np.int64)
+        walker = _Walker.at(weights, 0, [0] * len(weights))
+        for note in noted[:-1]:
+            note[:] = walker.counts
+            walker.walk(STRIDE)
+        noted[-1] = walker.counts
+        return cls(np.array(weights, np.int64), positions, noted)
+
+    @property
+    def period(self) -> int:
+        """Positions after which the pattern repeats."""
+        return int(self.weights.sum())
+
+    def turns(self, first: int, last: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+        """The source of each position from `first` to `last` (exclusive), int16 [last - first].
+
+        With it, rows of each source before `first`, int64 [sources]: what `counts(first)` gives.
+        Raises IndexError for positions the schedule does not reach.
+        """
+        if not first <= last <= self.positions:
+            raise IndexError(f"positions {first} to {last} of a schedule of {self.positions}")
+        walker, periods = self._walker(first)
+        before = walker.counts + periods * self.weights
+        return walker.walk(last - first), before
+
+    def counts(self, position: int) -> NDArray[np.int64]:
+        """Rows of each source before a position, int64 [sources]. Raises IndexError as `turns` does."""
+        walker, periods = self._walker(position)
+        return walker.counts + periods * self.weights
+
+    def _walker(self, position: int) -> tuple[_Walker, int]:
+        """A walker that stands at the position, and the number of whole periods it left out."""
+        if not 0 <= position <= self.positions:
+            raise IndexError(f"position {position} of a schedule of {self.positions}")
+        periods, rest = divmod(position, self.period)
+        note = rest // STRIDE
+        walker = _Walker.at(self.weights.tolist(), note * STRIDE, self.noted[note].tolist())
+        walker.walk(rest - note * STRIDE)
+        return walker, periods
+
+
+@dataclass(eq=False)
+class _Walker:
+    """Where a walk stands: its position, and for each source the window of its next row (int64 [sources]).
+
+    The window opens at position `opens` and closes at `closes + excess / weight`, a fraction in lowest form.
+    """
+
+    position: int
+    weights: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    opens: NDArray[np.int64]
+    closes: NDArray[np.int64]
+    excess: NDArray[np.int64]
+
+    @classmethod
+    def at(cls, weights: Sequence[int], position: int, counts: Sequence[int]) -> _Walker:
+        """A walk that has given each source so many rows. Sources of weight 0 never have a turn."""
+        period = sum(weights)
+        windows = [
+            (count * period // weight, *divmod((count + 1) * period, weight)) if weight else (_NEVER, _NEVER, 0)
+            for weight, count in zip(weights, counts, strict=True)
+        ]
+        opens, closes, excess = np.array(windows, np.int64).T.copy()
+        return cls(position, np.array(weights, np.int64), np.array(counts, np.int64), opens, closes, excess)
+
+    def walk(self, positions: int) -> NDArray[np.int16]:
+        """Go on; the source of each position passed, int16 [positions]."""
+        sources = np.empty(positions, np.int16)
+        _walk(self.position, self.weights, self.counts, self.opens, self.closes, self.excess, sources)
+        self.position += positions
+        return sources
+
+
+@numba.njit(nogil=True, cache=True)
+def _walk(position: Any, weights: Any, counts: Any, opens: Any, closes: Any, excess: Any, sources: Any) -> None:
+    """Fill `sources`; move the other arrays on. Windows grow by additions, so nothing is divided or rounded."""
+    period = weights.sum()
+    step = np.zeros_like(weights)
+    step_excess = np.zeros_like(weights)
+    deadline = np.empty_like(weights)
+    for source in range(weights.size):
+        if weights[source] > 0:
+            step[source] = period // weights[source]
+            step_excess[source] = period % weights[source]
+        deadline[source] = closes[source] + (excess[source] > 0)
+    for slot in range(sources.size):
+        chosen = 0  # one source at least is open: the ceil(p · t) add up to more than the rows given so far
+        earliest = _NEVER
+        for source in range(weights.size):
+            if opens[source] <= position + slot and deadline[source] < earliest:
+                earliest = deadline[source]
+                chosen = source
+        sources[slot] = chosen
+        counts[chosen] += 1
+        opens[chosen] = closes[chosen]
+        closes[chosen] += step[chosen]
+        excess[chosen] += step_excess[chosen]
+        if excess[chosen] >= weights[chosen]:
+            excess[chosen] -= weights[chosen]
+            closes[chosen] += 1
+        deadline[chosen] = closes[chosen] + (excess[chosen] > 0)

@@ -1,0 +1,295 @@
+"""Document tables: one Delta table per source and stage, partitioned by snapshot and disposition.
+
+Guarantees that a snapshot's rows, its rejected and quarantined rows and its manifest change in one log entry:
+readers see the old generation or the new one. Parquet files are written by the workers themselves; until the
+log entry they are staging. Which rows are kept is not decided here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
+
+from llm_assets.store import staging
+from llm_assets.store.folder import Folder
+from llm_assets.store.manifest import Manifest
+
+PARTITION_COLUMNS = ["snapshot", "disposition"]
+COMMIT_ATTEMPTS = 20
+_DICTIONARY_COLUMNS = ["file", "error", "partner_snapshot"]
+
+
+@dataclass(frozen=True)
+class DocumentFile:
+    """One Parquet file of a snapshot: path below the table, part number, disposition, rows, bytes."""
+
+    path: str
+    part: int
+    disposition: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True)
+class SnapshotFiles:
+    """The files of one generation of a snapshot, staged or committed: read part by part, in order."""
+
+    folder: Folder
+    files: tuple[DocumentFile, ...]
+
+    @property
+    def parts(self) -> list[int]:
+        """Part numbers, ascending."""
+        return sorted({file.part for file in self.files})
+
+    def count(self, disposition: str, part: int | None = None) -> int:
+        """Rows of a disposition, in one part or in all, as the Parquet files themselves say."""
+        return sum(pq.read_metadata(self._source(file)).num_rows for file in self._of(disposition, part))
+
+    def batches(
+        self, disposition: str, columns: Sequence[str] | None = None, part: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Record batches of a disposition in document order, of one part or of all."""
+        for file in self._of(disposition, part):
+            with pq.ParquetFile(self._source(file)) as parquet:
+                for group in range(parquet.num_row_groups):
+                    names = None if columns is None else list(columns)
+                    yield from parquet.read_row_group(group, columns=names).to_batches()
+
+    def table(self, disposition: str, columns: Sequence[str], part: int | None = None) -> pa.Table:
+        """Some columns of the rows of a disposition, of one part or of all, in memory."""
+        files = self._of(disposition, part)
+        if not files:
+            raise LookupError(f"{self.folder.uri} has no {disposition} rows in this generation")
+        return pa.concat_tables(
+            pq.ParquetFile(self._source(file)).read(columns=list(columns)) for file in files
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    def _of(self, disposition: str, part: int | None = None) -> list[DocumentFile]:
+        chosen = [
+            file for file in self.files if file.disposition == disposition and part in (None, file.part)
+        ]
+        return sorted(chosen, key=lambda file: file.part)
+
+    def _source(self, file: DocumentFile) -> str | pa.NativeFile:
+        if self.folder.is_local:
+            return str(self.folder.local_path(file.path))
+        return pa.PythonFile(self.folder.filesystem.open(f"{self.folder.path}/{file.path}", "rb"), mode="r")
+
+
+@dataclass(frozen=True)
+class Snapshot(SnapshotFiles):
+    """A committed generation of a snapshot."""
+
+    manifest: Manifest
+
+
+class _OpenFile:
+    """A Parquet file being written."""
+
+    def __init__(self, folder: Folder, path: str, schema: pa.Schema) -> None:
+        filesystem = folder.filesystem
+        filesystem.makedirs(str(PurePosixPath(f"{folder.path}/{path}").parent), exist_ok=True)
+        self.path, self.rows = path, 0
+        self._sink = filesystem.open(f"{folder.path}/{path}", "wb")
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=cast("bool", [name for name in _DICTIONARY_COLUMNS if name in schema.names]),
+            write_statistics=False,
+        )
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if batch.num_rows:
+            self._writer.write_batch(batch)
+            self.rows += batch.num_rows
+
+    def close(self) -> None:
+        self._writer.close()
+        self._sink.close()
+
+
+class PartWriter:
+    """Writes the rows of one part, a Parquet file per disposition. Used by one thread."""
+
+    def __init__(self, folder: Folder, schema: pa.Schema, snapshot: str, part: int, generation: str) -> None:
+        self._folder, self._schema = folder, schema
+        self._snapshot, self._part, self._generation = snapshot, part, generation
+        self._files: dict[str, _OpenFile] = {}
+
+    def write(self, disposition: str, batch: pa.RecordBatch) -> None:
+        """Append a batch. The first of a disposition creates its file, even where it has no rows."""
+        if disposition not in self._files:
+            name = f"part-{self._part:05d}-{self._generation}.parquet"
+            path = f"snapshot={self._snapshot}/disposition={disposition}/{name}"
+            self._files[disposition] = _OpenFile(self._folder, path, self._schema)
+        self._files[disposition].write(batch)
+
+    def close(self) -> list[DocumentFile]:
+        """Finish the files and describe them."""
+        for file in self._files.values():
+            file.close()
+        return [
+            DocumentFile(file.path, self._part, disposition, file.rows, self._folder.size(file.path))
+            for disposition, file in sorted(self._files.items())
+        ]
+
+
+@dataclass(frozen=True)
+class StagedSnapshot(SnapshotFiles):
+    """A generation that is written and complete, but that no reader sees yet."""
+
+    target: DocumentTable
+    attempt: staging.Attempt
+    manifest: Manifest
+
+    @property
+    def uri(self) -> str:
+        """The table, for any Delta reader."""
+        return self.folder.uri
+
+    def commit(self) -> None:
+        """Replace the snapshot's rows by these, in one log entry."""
+        self.target.commit(self)
+        self.attempt.end()
+
+    def discard(self) -> None:
+        """Delete the files."""
+        self.attempt.discard()
+
+
+@dataclass(frozen=True)
+class DocumentTable:
+    """The Delta table of one stage of one source. `schema` is without the partition columns."""
+
+    folder: Folder
+    schema: pa.Schema
+
+    @property
+    def _delta_schema(self) -> Schema:
+        fields = [*self.schema, *(pa.field(name, pa.string()) for name in PARTITION_COLUMNS)]
+        return Schema.from_arrow(pa.schema(fields))
+
+    def begin(self) -> staging.Attempt:
+        """Start an attempt at a snapshot, after sweeping what dead attempts left."""
+        staging.sweep(self.folder, set(self.snapshots().values()))
+        return staging.begin(self.folder)
+
+    def part_writer(self, attempt: staging.Attempt, snapshot: str, part: int) -> PartWriter:
+        """A writer for one part of an attempt."""
+        return PartWriter(self.folder, self.schema, snapshot, part, attempt.generation)
+
+    def stage(
+        self, attempt: staging.Attempt, files: Sequence[DocumentFile], manifest: Manifest
+    ) -> StagedSnapshot:
+        """The attempt's files as a snapshot that can be read, then committed or discarded."""
+        return StagedSnapshot(self.folder, tuple(files), self, attempt, manifest)
+
+    def snapshots(self) -> dict[str, str]:
+        """Committed snapshots, and the generation of each that readers see now."""
+        table = self._open()
+        if table is None:
+            return {}
+        actions = pa.table(table.get_add_actions(flatten=True)).select(["path", "partition.snapshot"])
+        return {row["partition.snapshot"]: _generation_of(row["path"]) for row in actions.to_pylist()}
+
+    def live_generation(self, snapshot: str) -> str | None:
+        """The generation of a snapshot that readers see now; None where it was never committed."""
+        return self.snapshots().get(snapshot)
+
+    def snapshot(self, name: str, generation: str | None = None) -> Snapshot | None:
+        """The committed snapshot, or an earlier generation of it; None where there is none."""
+        generation = generation or self.live_generation(name)
+        if generation is None:
+            return None
+        data = json.loads(self.folder.read(_manifest_name(name, generation)))
+        files = tuple(DocumentFile(**file) for file in data["files"])
+        return Snapshot(self.folder, files, Manifest.from_dict(data["manifest"]))
+
+    def commit(self, staged: StagedSnapshot) -> None:
+        """One log entry: these files instead of the snapshot's former ones. Retried when others commit."""
+        manifest = staged.manifest
+        record = {"manifest": manifest.as_dict(), "files": [vars(file) for file in staged.files]}
+        self.folder.put(_manifest_name(manifest.partition, manifest.generation), _json(record))
+        for attempt in range(1, COMMIT_ATTEMPTS + 1):
+            try:
+                self._commit_once(staged)
+                return
+            except CommitFailedError:
+                if attempt == COMMIT_ATTEMPTS:
+                    raise
+                time.sleep(0.05 * attempt)
+
+    def _commit_once(self, staged: StagedSnapshot) -> None:
+        table = self._open() or self._create()
+        table.create_write_transaction(
+            [_add_action(staged.manifest.partition, file) for file in staged.files],
+            mode="overwrite",
+            schema=self._delta_schema,
+            partition_by=PARTITION_COLUMNS,
+            partition_filters=[("snapshot", "=", staged.manifest.partition)],
+            commit_properties=CommitProperties(custom_metadata={"llm_assets": _summary(staged.manifest)}),
+        )
+
+    def _open(self) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.folder.uri)
+        except TableNotFoundError:
+            return None
+
+    def _create(self) -> DeltaTable:
+        if self.folder.is_local:
+            self.folder.local_path().mkdir(parents=True, exist_ok=True)
+        try:
+            return DeltaTable.create(
+                self.folder.uri, self._delta_schema, mode="error", partition_by=PARTITION_COLUMNS
+            )
+        except DeltaError:
+            table = self._open()  # another commit created it first
+            if table is None:
+                raise
+            return table
+
+
+def _generation_of(path: str) -> str:
+    return PurePosixPath(path).stem.rsplit("-", 1)[1]
+
+
+def _manifest_name(snapshot: str, generation: str) -> str:
+    return f"_manifests/{snapshot}/{generation}.json"
+
+
+def _summary(manifest: Manifest) -> dict[str, str]:
+    return {"generation": manifest.generation, "digest": manifest.digest, "asset": manifest.asset}
+
+
+def _json(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, indent=1).encode()
+
+
+def _add_action(snapshot: str, file: DocumentFile) -> AddAction:
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values={"snapshot": snapshot, "disposition": file.disposition},
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": file.rows}),
+    )

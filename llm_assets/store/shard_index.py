@@ -1,0 +1,201 @@
+"""The index of a shard set: what the set is, and where in its shards each row lies, by arithmetic alone.
+
+Guarantees that an index is read as it was written or not at all (it carries its own checksum), and that its size
+and the cost of reading it do not depend on the number of rows or shards. What differs from shard to shard (size,
+checksums, counts) lies in a table beside the shards, which only checks read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, cast
+
+import xxhash
+
+FORMAT = 1
+INDEX_FILE = "index.json"
+TABLE_FILE = "shards.arrow"
+
+
+class ShardSetError(Exception):
+    """Something is wrong with a shard set. `file` is the file concerned."""
+
+    def __init__(self, file: str, problem: str) -> None:
+        super().__init__(file, problem)
+        self.file = file
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}"
+
+
+class ShardSetMissingError(ShardSetError):
+    """There is no committed shard set: no index."""
+
+
+class IndexMalformedError(ShardSetError):
+    """The index is not what a writer of shard sets wrote."""
+
+
+class IndexVersionError(ShardSetError):
+    """The index has a format that a later version of this package wrote."""
+
+
+class ShardMissingError(ShardSetError):
+    """A file that the index names is not there."""
+
+
+class ShardTruncatedError(ShardSetError):
+    """A file is shorter than the index says."""
+
+
+class ShardCorruptError(ShardSetError):
+    """A file holds other bytes than were written."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie in every shard of a set, in bytes from the start of the file.
+
+    All shards but the last hold `rows_per_shard` rows. A shard is an Arrow IPC file of one record batch, whose
+    buffers follow each other, each starting at a multiple of 8:
+    `input_ids` [rows, sequence_length], then int32 offsets [rows + 1] and int32 values of `document_lengths`.
+    """
+
+    rows_per_shard: int
+    input_ids_offset: int
+    row_stride: int
+
+    def shard_count(self, rows: int) -> int:
+        """Number of shards of a set of `rows` rows."""
+        return -(-rows // self.rows_per_shard)
+
+    def shard_rows(self, shard: int, rows: int) -> int:
+        """Rows in one shard of a set of `rows` rows."""
+        return min(self.rows_per_shard, rows - shard * self.rows_per_shard)
+
+    def length_offsets_offset(self, shard_rows: int) -> int:
+        """Where the offsets of `document_lengths` start in a shard of so many rows."""
+        return _align(self.input_ids_offset + shard_rows * self.row_stride)
+
+    def lengths_offset(self, shard_rows: int) -> int:
+        """Where the values of `document_lengths` start in a shard of so many rows."""
+        return _align(self.length_offsets_offset(shard_rows) + 4 * (shard_rows + 1))
+
+
+def _align(offset: int) -> int:
+    return -(-offset // 8) * 8
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a set: a record of the table of shards. `file` is its name within the folder of the generation.
+
+    `checksum` is xxh3_128 (hex) of the whole file, `block_checksums` are xxh3_64 of each of its blocks of
+    `block_bytes` bytes, the last one shorter. The counts by source follow the order of the index.
+    """
+
+    file: str
+    rows: int
+    documents: int
+    tokens: int
+    bytes: int
+    rows_by_source: tuple[int, ...]
+    tokens_by_source: tuple[int, ...]
+    checksum: str
+    block_checksums: tuple[int, ...]
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The shard of one record of the table, read as Python values."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ShardSetIndex:
+    """What a shard set is.
+
+    `digest` is blake3 of the logical content (`shard_encoding.ContentDigest`): sets of one digest hold the same
+    rows in the same order, however they are divided into shards. `generation` is the folder of the files. `tokens`
+    counts the tokens of documents, without padding. `table_checksum` is xxh3_128 of the table of shards.
+    `manifest` is what the maker of the set says about it; nothing here reads it.
+    """
+
+    generation: str
+    digest: str
+    tokenizer: str
+    sequence_length: int
+    dtype: str
+    vocabulary_size: int
+    pad_id: int
+    rows: int
+    documents: int
+    tokens: int
+    rows_by_source: Mapping[str, int]
+    tokens_by_source: Mapping[str, int]
+    block_bytes: int
+    layout: Layout
+    table_checksum: str
+    manifest: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def shard_count(self) -> int:
+        """Number of shards."""
+        return self.layout.shard_count(self.rows)
+
+    @property
+    def table_file(self) -> str:
+        """Name of the table of shards within the folder of the set."""
+        return f"{self.generation}/{TABLE_FILE}"
+
+    def shard_file(self, shard: int) -> str:
+        """Name of a shard within the folder of the set."""
+        return f"{self.generation}/{shard_name(shard)}"
+
+    def to_bytes(self) -> bytes:
+        """The JSON of `index.json`. Raises ValueError where the manifest has no JSON form."""
+        content = json.loads(json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False))
+        return json.dumps(content | {"checksum": _checksum(content)}, indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, file: str) -> Self:
+        """The index that `to_bytes` wrote. Raises IndexMalformedError or IndexVersionError, naming `file`."""
+        content = _json_object(data, file)
+        version = content.get("format")
+        if type(version) is not int or version < 1:
+            raise IndexMalformedError(file, "is not the index of a shard set: it has no format number")
+        if version > FORMAT:
+            raise IndexVersionError(file, f"has format {version}; this version reads up to {FORMAT}")
+        if content.pop("checksum", None) != _checksum(content):
+            raise IndexMalformedError(file, "its content does not match its checksum")
+        del content["format"]
+        try:
+            layout = Layout(**content.pop("layout"))
+            return cls(layout=layout, **content)
+        except (KeyError, TypeError) as error:
+            raise IndexMalformedError(file, f"lacks a field or has one too many: {error}") from error
+
+
+def shard_name(shard: int) -> str:
+    """Name of a shard within the folder of its generation."""
+    return f"shard-{shard:05d}.arrow"
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return xxhash.xxh3_128_hexdigest(canonical.encode())
+
+
+def _json_object(data: bytes, file: str) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise IndexMalformedError(file, f"is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise IndexMalformedError(file, "is not a JSON object")
+    return cast("dict[str, Any]", content)

@@ -1,0 +1,253 @@
+"""Shard sets, written: rows appended in training order, then committed in one step.
+
+Guarantees that nothing a reader of the folder sees changes before `commit`, that every row committed was checked,
+and that memory is bounded by two shards and what one `append` was given. The bytes depend on the rows and on
+`shard_bytes` alone. Which attempt may commit, and when old generations go, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from numpy.typing import ArrayLike, NDArray
+
+from llm_assets.store.folder import Folder
+from llm_assets.store.shard_encoding import ContentDigest, ShardEncoder
+from llm_assets.store.shard_index import INDEX_FILE, TABLE_FILE, Shard, ShardSetIndex, shard_name
+from llm_assets.store.shard_rows import PendingRows, RowRules, checked_rows
+from llm_assets.store.shards import ShardSet, ShardSetMissingError
+
+BLOCK_BYTES = 1 << 20
+"""Bytes under one checksum: what a damaged read costs to fetch again."""
+
+_GENERATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_OWN_FILE = re.compile(rf"shard-\d{{5,}}\.arrow|{re.escape(TABLE_FILE)}")
+_TABLE_SCHEMA = pa.schema(
+    [
+        pa.field("file", pa.large_string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("tokens", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("rows_by_source", pa.large_list(pa.int64()), nullable=False),
+        pa.field("tokens_by_source", pa.large_list(pa.int64()), nullable=False),
+        pa.field("checksum", pa.large_string(), nullable=False),
+        pa.field("block_checksums", pa.large_list(pa.uint64()), nullable=False),
+    ]
+)
+
+
+class StagedShardSet(ShardSet):
+    """A finished set that no reader of its folder sees yet. Reads like a committed one."""
+
+    def commit(self, manifest: Mapping[str, Any]) -> ShardSet:
+        """Make this the set of its folder, in one atomic step.
+
+        `manifest` is kept in the index as it is: anything that JSON can hold. Raises ValueError or TypeError
+        where it cannot, and ShardSetError where a file of the set has gone since; then nothing has changed.
+        """
+        self.check_files()
+        index = replace(self.index, manifest=dict(manifest))
+        self.folder.put(INDEX_FILE, index.to_bytes())
+        return ShardSet(self.folder, index)
+
+    def discard(self) -> None:
+        """Delete the files of this set."""
+        self.folder.remove(self.index.generation)
+
+
+class ShardSetWriter:
+    """Writes the rows of one new generation of a shard set. Leaving the context without `finish` discards them.
+
+    `tokenizer` is the fingerprint of the tokenizer whose ids these are. `sources` names where rows can come
+    from. A shard holds as many rows as fit in `shard_bytes` (at least one).
+    Raises ValueError where a parameter makes no sense or the generation exists.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        generation: str,
+        *,
+        sequence_length: int,
+        vocabulary_size: int,
+        pad_id: int,
+        tokenizer: str,
+        sources: Sequence[str] = (),
+        shard_bytes: int = 64 << 20,
+    ) -> None:
+        if not _GENERATION.fullmatch(generation):
+            raise ValueError(f"{generation!r} cannot name a generation: letters, digits, _ - and . (not first)")
+        if sequence_length < 1:
+            raise ValueError(f"a row of {sequence_length} tokens")
+        if not 0 <= pad_id < vocabulary_size <= 1 << 32:
+            raise ValueError(f"pad id {pad_id} is not in a vocabulary of {vocabulary_size} (at most 2^32)")
+        if len({*sources}) != len(sources):
+            raise ValueError(f"a source named twice: {', '.join(sources)}")
+        if folder.exists(generation):
+            raise ValueError(f"generation {generation} exists already in {folder.uri}")
+        dtype = np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.uint32)
+        self._folder = folder
+        self._generation = generation
+        self._tokenizer = tokenizer
+        self._sources = tuple(sources)
+        self._rules = RowRules(sequence_length, vocabulary_size, pad_id, len(self._sources))
+        self._encoder = ShardEncoder(sequence_length, dtype, shard_bytes)
+        self._pending = PendingRows(self._encoder.layout.rows_per_shard, sequence_length, dtype)
+        self._dtype = dtype
+        self._digest = ContentDigest()
+        self._shards: list[Shard] = []
+        self._rows = 0
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._finished:
+            self._folder.remove(self._generation)
+
+    def append(
+        self,
+        input_ids: NDArray[Any],
+        offsets: ArrayLike,
+        lengths: ArrayLike,
+        sources: ArrayLike | None = None,
+    ) -> None:
+        """Append rows, in training order.
+
+        `input_ids` is an integer array [n, sequence_length]. The documents of row i are
+        `lengths[offsets[i]:offsets[i + 1]]` tokens long, side by side from the start of the row; the rest of the
+        row is padding and holds the pad id. `sources` [n] says of each row which of the writer's sources it
+        comes from, by number; needed where there are several.
+        Raises ValueError, naming the first row at fault (counted from the start of the set); then no row of the
+        call was appended.
+        """
+        if self._finished:
+            raise ValueError(f"{self._folder.uri}: the set is finished")
+        rows = checked_rows(self._rules, self._rows, input_ids, offsets, lengths, sources)
+        self._rows += len(rows)
+        while len(rows):
+            now, rows = rows.split(self._pending.room)
+            self._pending.add(now)
+            if not self._pending.room:
+                self._write_shard()
+
+    def finish(self) -> StagedShardSet:
+        """Write what is left. The set can be read and checked now, and nobody else sees it."""
+        if self._finished:
+            raise ValueError(f"{self._folder.uri}: the set is finished")
+        if len(self._pending):
+            self._write_shard()
+        table = _table(self._shards)
+        self._write(TABLE_FILE, table)
+        self._finished = True
+        return StagedShardSet(self._folder, self._index(xxhash.xxh3_128_hexdigest(table)))
+
+    def _write_shard(self) -> None:
+        rows = self._pending
+        lengths = rows.lengths()
+        self._digest.update(rows.input_ids, rows.counts, lengths)
+        data = memoryview(self._encoder.encode(rows.input_ids, rows.counts, lengths)).cast("B")
+        shard = Shard(
+            file=shard_name(len(self._shards)),
+            rows=len(rows),
+            documents=len(lengths),
+            tokens=int(rows.tokens.sum()),
+            bytes=len(data),
+            rows_by_source=self._by_source(np.ones(len(rows), np.int64)),
+            tokens_by_source=self._by_source(rows.tokens),
+            checksum=xxhash.xxh3_128_hexdigest(data),
+            block_checksums=tuple(
+                xxhash.xxh3_64_intdigest(data[start : start + BLOCK_BYTES])
+                for start in range(0, len(data), BLOCK_BYTES)
+            ),
+        )
+        self._write(shard.file, data)
+        self._shards.append(shard)
+        rows.clear()
+
+    def _by_source(self, amounts: NDArray[np.int64]) -> tuple[int, ...]:
+        totals = np.zeros(len(self._sources), np.int64)
+        if self._sources:
+            np.add.at(totals, self._pending.sources, amounts)
+        return tuple(totals.tolist())
+
+    def _write(self, name: str, data: bytes | memoryview) -> None:
+        """On disk before the index that names it can be: a rename may outlive a power cut that data did not."""
+        with self._folder.create(f"{self._generation}/{name}") as file:
+            file.write(data)
+            if self._folder.is_local:
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _index(self, table_checksum: str) -> ShardSetIndex:
+        def by_source(counts: Iterable[Sequence[int]]) -> dict[str, int]:
+            totals = np.array([*counts], np.int64).reshape(len(self._shards), len(self._sources)).sum(axis=0)
+            return dict(zip(self._sources, totals.tolist(), strict=True))
+
+        what: dict[str, int | str] = {
+            "sequence_length": self._rules.sequence_length,
+            "dtype": self._dtype.name,
+            "vocabulary_size": self._rules.vocabulary_size,
+            "pad_id": self._rules.pad_id,
+            "tokenizer": self._tokenizer,
+            "rows": self._rows,
+        }
+        return ShardSetIndex(
+            generation=self._generation,
+            digest=self._digest.hexdigest(**what),
+            tokenizer=self._tokenizer,
+            sequence_length=self._rules.sequence_length,
+            dtype=self._dtype.name,
+            vocabulary_size=self._rules.vocabulary_size,
+            pad_id=self._rules.pad_id,
+            rows=self._rows,
+            documents=sum(shard.documents for shard in self._shards),
+            tokens=sum(shard.tokens for shard in self._shards),
+            rows_by_source=by_source(shard.rows_by_source for shard in self._shards),
+            tokens_by_source=by_source(shard.tokens_by_source for shard in self._shards),
+            block_bytes=BLOCK_BYTES,
+            layout=self._encoder.layout,
+            table_checksum=table_checksum,
+        )
+
+
+def sweep(folder: Folder, *, keep: Collection[str] = ()) -> list[str]:
+    """Delete the generations of a folder that are neither committed nor in `keep`; say which.
+
+    They are what killed attempts and replaced sets left: call it when no attempt is under way that `keep` does
+    not name, and no reader needs a replaced set any more. A folder that holds anything but the files of a
+    generation is left alone. Raises ShardSetError, deleting nothing, where the index cannot be read.
+    """
+    try:
+        kept = {*keep, ShardSet.open(folder, check_files=False).index.generation}
+    except ShardSetMissingError:
+        kept = {*keep}
+    swept = [name for name in folder.names() if name not in kept and _is_generation(folder / name)]
+    for name in swept:
+        folder.remove(name)
+    return swept
+
+
+def _is_generation(folder: Folder) -> bool:
+    names = folder.names()
+    return bool(names) and all(_OWN_FILE.fullmatch(name) for name in names)
+
+
+def _table(shards: Sequence[Shard]) -> bytes:
+    table = pa.Table.from_pylist([asdict(shard) for shard in shards], schema=_TABLE_SCHEMA)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()

@@ -1,0 +1,284 @@
+"""Shard sets, read: the rows a model trains on, as one long array divided into files.
+
+Guarantees that row r is one computed byte range, so that opening a set and reading any row of it cost the same
+whatever its size, and that a set once opened stays the same set when another one is committed in its place.
+Local shards are memory-mapped, remote ones read by range. Writing is the business of `shard_writer`; which rows
+are in a set, and in which order, that of whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from numpy.typing import NDArray
+
+from llm_assets.store.folder import Folder
+from llm_assets.store.shard_files import ShardFiles, file_sizes, shard_files
+from llm_assets.store.shard_index import (
+    INDEX_FILE,
+    IndexMalformedError,
+    IndexVersionError,
+    Layout,
+    Shard,
+    ShardCorruptError,
+    ShardMissingError,
+    ShardSetError,
+    ShardSetIndex,
+    ShardSetMissingError,
+    ShardTruncatedError,
+)
+
+__all__ = [
+    "DocumentLengths",
+    "IndexMalformedError",
+    "IndexVersionError",
+    "Layout",
+    "Shard",
+    "ShardCorruptError",
+    "ShardMissingError",
+    "ShardSet",
+    "ShardSetError",
+    "ShardSetIndex",
+    "ShardSetMissingError",
+    "ShardTruncatedError",
+]
+
+
+class DocumentLengths(NamedTuple):
+    """Lengths, in tokens, of the documents in some rows.
+
+    `offsets` is int64 [rows + 1] and starts at 0; `lengths` is int32. The documents of row i are
+    `lengths[offsets[i]:offsets[i + 1]]`: at least one, each at least 1 long, together at most the sequence
+    length. What is left of the row is padding.
+    """
+
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int32]
+
+
+class _Piece(NamedTuple):
+    """Rows `first` to `last` of one shard, which has `rows` rows; `last` is exclusive."""
+
+    shard: int
+    rows: int
+    first: int
+    last: int
+
+
+class ShardSet:
+    """A set of token rows. Immutable, cheap to open, picklable (the copy opens its files anew), fork-safe."""
+
+    def __init__(self, folder: Folder, index: ShardSetIndex) -> None:
+        self.folder = folder
+        self.index = index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (Folder(self.folder.uri), self.index)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.folder.uri!r}, rows={self.rows}, digest={self.digest!r})"
+
+    @classmethod
+    def open(cls, where: str | Path | Folder, *, check_files: bool = True) -> ShardSet:
+        """The set committed in a folder.
+
+        `check_files` also checks that every shard is there in full: one listing of the folder and one small file,
+        instead of nothing that grows with the set.
+        Raises ShardSetMissingError, IndexMalformedError, IndexVersionError, ShardMissingError,
+        ShardTruncatedError, ShardCorruptError; each names the file.
+        """
+        folder = where if isinstance(where, Folder) else _absolute(Folder(str(where)))
+        file = f"{folder.uri}/{INDEX_FILE}"
+        try:
+            data = folder.read(INDEX_FILE)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ShardSetMissingError(file, "no shard set is committed here") from error
+        shards = ShardSet(folder, ShardSetIndex.from_bytes(data, file))
+        if check_files:
+            shards.check_files()
+        return shards
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.index.rows
+
+    @property
+    def sequence_length(self) -> int:
+        """Tokens in a row, padding included."""
+        return self.index.sequence_length
+
+    @property
+    def digest(self) -> str:
+        """blake3 (hex) of the logical content: what the rows are, in order, whatever the files."""
+        return self.index.digest
+
+    @property
+    def uri(self) -> str:
+        """URI of the folder of the set."""
+        return self.folder.uri
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored token ids: uint16 or uint32."""
+        return np.dtype(self.index.dtype)
+
+    @cached_property
+    def _files(self) -> ShardFiles:
+        return shard_files(self.folder)
+
+    def input_ids(self, first: int, last: int) -> NDArray[Any]:
+        """Token ids of rows `first` to `last` (exclusive), `dtype` [last - first, sequence_length], read-only.
+
+        A view of the mapped file where the rows lie in one local shard, else a copy.
+        Raises IndexError, ShardMissingError, ShardTruncatedError.
+        """
+        parts = [self._piece_ids(piece) for piece in self._pieces(first, last)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return np.empty((0, self.sequence_length), self.dtype)
+        return np.concatenate(parts)
+
+    def document_lengths(self, first: int, last: int) -> DocumentLengths:
+        """Lengths of the documents in rows `first` to `last` (exclusive).
+
+        Raises IndexError, ShardMissingError, ShardTruncatedError, ShardCorruptError.
+        """
+        parts = [self._piece_lengths(piece) for piece in self._pieces(first, last)]
+        if len(parts) == 1:
+            return parts[0]
+        counts = [np.diff(part.offsets) for part in parts]
+        offsets = np.zeros(last - first + 1, np.int64)
+        if parts:
+            np.cumsum(np.concatenate(counts), out=offsets[1:])
+        lengths = [np.empty(0, np.int32), *(part.lengths for part in parts)]
+        return DocumentLengths(offsets, np.concatenate(lengths))
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], DocumentLengths]:
+        """Copies of any rows, in the order asked for, repeats allowed: token ids [len(rows), L] and lengths.
+
+        Made for local sets: of a remote set, each shard concerned is fetched in full.
+        Raises IndexError, ShardMissingError, ShardTruncatedError, ShardCorruptError.
+        """
+        if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < self.rows):
+            raise IndexError(f"rows outside 0 to {self.rows} of {self.uri}")
+        shard_of, row_in = np.divmod(rows, self.index.layout.rows_per_shard)
+        ids = np.empty((len(rows), self.sequence_length), self.dtype)
+        counts = np.zeros(len(rows), np.int64)
+        parts: list[tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int32]]] = []
+        for shard in np.unique(shard_of).tolist():
+            here = np.flatnonzero(shard_of == shard)
+            piece = self._whole_shard(shard)
+            ids[here] = np.take(self._piece_ids(piece), row_in[here], axis=0, mode="clip")
+            offsets, lengths = self._piece_lengths(piece)
+            starts = offsets[row_in[here]]
+            counts[here] = offsets[row_in[here] + 1] - starts
+            parts.append((here, starts, lengths))
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        taken = np.empty(int(offsets[-1]), np.int32)
+        for here, starts, lengths in parts:
+            taken[_ranges(offsets[here], counts[here])] = lengths[_ranges(starts, counts[here])]
+        return ids, DocumentLengths(offsets, taken)
+
+    def shards(self) -> tuple[Shard, ...]:
+        """The files of the set. Raises ShardMissingError, ShardCorruptError, naming the table of shards."""
+        return tuple(Shard.from_record(record) for record in self._table().to_pylist())
+
+    def check_files(self) -> None:
+        """See that every shard is there and as long as it was written; reads none of them.
+
+        Raises ShardMissingError, ShardTruncatedError, ShardCorruptError (longer, or a damaged table).
+        """
+        table = self._table()
+        sizes = file_sizes(self.folder / self.index.generation)
+        for name, written in zip(table["file"].to_pylist(), table["bytes"].to_pylist(), strict=True):
+            file = f"{self.uri}/{self.index.generation}/{name}"
+            size = sizes.get(name)
+            if size is None:
+                raise ShardMissingError(file, "the index names this file, but it is not there")
+            if size < written:
+                raise ShardTruncatedError(file, f"has {size} bytes of {written}")
+            if size > written:
+                raise ShardCorruptError(file, f"has {size} bytes, {size - written} too many")
+
+    def verify(self) -> None:
+        """Read every byte of the set and compare it with the checksums.
+
+        Raises what `check_files` raises, and ShardCorruptError naming shard and block.
+        """
+        self.check_files()
+        for shard in self.shards():
+            self._verify_shard(shard)
+
+    def _verify_shard(self, shard: Shard) -> None:
+        name = f"{self.index.generation}/{shard.file}"
+        with self.folder.open(name) as file:
+            for block, expected in enumerate(shard.block_checksums):
+                if xxhash.xxh3_64_intdigest(file.read(self.index.block_bytes)) != expected:
+                    start = block * self.index.block_bytes
+                    problem = f"block {block} (from byte {start}) does not match its checksum"
+                    raise ShardCorruptError(f"{self.uri}/{name}", problem)
+
+    def _table(self) -> pa.Table:
+        file = f"{self.uri}/{self.index.table_file}"
+        try:
+            data = self.folder.read(self.index.table_file)
+        except FileNotFoundError as error:
+            raise ShardMissingError(file, "the index names this file, but it is not there") from error
+        if xxhash.xxh3_128_hexdigest(data) != self.index.table_checksum:
+            raise ShardCorruptError(file, "its bytes do not match the checksum in the index")
+        with pa.ipc.open_file(data) as reader:
+            return reader.read_all()
+
+    def _whole_shard(self, shard: int) -> _Piece:
+        rows = self.index.layout.shard_rows(shard, self.rows)
+        return _Piece(shard, rows, 0, rows)
+
+    def _pieces(self, first: int, last: int) -> Iterator[_Piece]:
+        if not 0 <= first <= last <= self.rows:
+            raise IndexError(f"rows {first} to {last} are not within 0 to {self.rows} of {self.uri}")
+        per_shard = self.index.layout.rows_per_shard
+        while first < last:
+            shard, row = divmod(first, per_shard)
+            rows = self.index.layout.shard_rows(shard, self.rows)
+            stop = min(rows, row + last - first)
+            yield _Piece(shard, rows, row, stop)
+            first += stop - row
+
+    def _piece_ids(self, piece: _Piece) -> NDArray[Any]:
+        layout = self.index.layout
+        start = layout.input_ids_offset + piece.first * layout.row_stride
+        stop = layout.input_ids_offset + piece.last * layout.row_stride
+        data = self._files.read(self.index.shard_file(piece.shard), start, stop)
+        return data.view(self.dtype).reshape(piece.last - piece.first, self.sequence_length)
+
+    def _piece_lengths(self, piece: _Piece) -> DocumentLengths:
+        file = self.index.shard_file(piece.shard)
+        start = self.index.layout.length_offsets_offset(piece.rows)
+        data = self._files.read(file, start + 4 * piece.first, start + 4 * (piece.last + 1))
+        offsets = data.view(np.int32).astype(np.int64)
+        if offsets[0] < 0 or (offsets[1:] < offsets[:-1]).any():
+            problem = f"offsets of document_lengths fall in rows {piece.first} to {piece.last}"
+            raise ShardCorruptError(f"{self.uri}/{file}", problem)
+        start = self.index.layout.lengths_offset(piece.rows)
+        data = self._files.read(file, start + 4 * int(offsets[0]), start + 4 * int(offsets[-1]))
+        offsets -= offsets[0]
+        return DocumentLengths(offsets, data.view(np.int32))
+
+
+def _absolute(folder: Folder) -> Folder:
+    """The same folder for a process that works elsewhere."""
+    return Folder(folder.path) if folder.is_local else folder
+
+
+def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`starts[0] … starts[0] + counts[0] - 1, starts[1] …`, concatenated."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(int(counts.sum()))

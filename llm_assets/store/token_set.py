@@ -1,0 +1,170 @@
+"""Token sets: the token ids of every document of one snapshot, one Arrow IPC file per part.
+
+Guarantees that `index.json`, written last, names only complete files; ids lie uncompressed, so packing maps
+them instead of reading them. Rows of fixed length, which a trainer reads, are shard sets (`store.shards`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import IO
+
+import pyarrow as pa
+
+from llm_assets.store import staging
+from llm_assets.store.digest import content_digest
+from llm_assets.store.folder import Folder
+from llm_assets.store.manifest import Manifest
+
+FORMAT = 1
+INDEX = "index.json"
+
+
+def token_schema(dtype: str) -> pa.Schema:
+    """Columns of a token set; `dtype` is `uint16` or `uint32`."""
+    return pa.schema(
+        [
+            pa.field("doc_id", pa.binary(16)),
+            pa.field("file", pa.large_string()),
+            pa.field("record", pa.int64()),
+            pa.field("input_ids", pa.large_list(pa.field("item", pa.type_for_alias(dtype), nullable=False))),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class TokenPart:
+    """One file: path below the set, part number, documents, tokens, bytes."""
+
+    path: str
+    part: int
+    documents: int
+    tokens: int
+    size: int
+
+
+@dataclass(frozen=True)
+class TokenFiles:
+    """The parts of one generation of a token set, staged or committed."""
+
+    folder: Folder
+    dtype: str
+    parts: tuple[TokenPart, ...]
+
+    def table(self, part: TokenPart) -> pa.Table:
+        """A part, memory-mapped where the set is on a local disk."""
+        if self.folder.is_local:
+            with pa.memory_map(str(self.folder.local_path(part.path))) as source:
+                return pa.ipc.open_file(source).read_all()
+        with self.folder.open(part.path) as file:
+            return pa.ipc.open_file(pa.PythonFile(file, mode="r")).read_all()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All documents in order."""
+        for part in self.parts:
+            yield from self.table(part).to_batches()
+
+    def digest(self) -> str:
+        """Content digest over every document and its ids."""
+        return content_digest(self.batches())
+
+    @property
+    def documents(self) -> int:
+        """Documents in the set."""
+        return sum(part.documents for part in self.parts)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the set."""
+        return sum(part.tokens for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(part.size for part in self.parts)
+
+
+@dataclass(frozen=True)
+class TokenSet(TokenFiles):
+    """A committed token set."""
+
+    manifest: Manifest
+
+    @staticmethod
+    def open(folder: Folder) -> TokenSet | None:
+        """The set that is committed in the folder; None where there is none."""
+        try:
+            index = json.loads(folder.read(INDEX))
+        except FileNotFoundError:
+            return None
+        parts = tuple(TokenPart(**part) for part in index["parts"])
+        return TokenSet(folder, index["dtype"], parts, Manifest.from_dict(index["manifest"]))
+
+
+@dataclass(frozen=True)
+class StagedTokenSet(TokenFiles):
+    """A token set that is complete, but that no reader sees yet."""
+
+    attempt: staging.Attempt
+    manifest: Manifest
+
+    @property
+    def uri(self) -> str:
+        """The folder of the set."""
+        return self.folder.uri
+
+    def commit(self) -> None:
+        """Put `index.json`: from then on readers see this generation."""
+        index = {
+            "format": FORMAT,
+            "kind": "tokens",
+            "dtype": self.dtype,
+            "parts": [asdict(part) for part in self.parts],
+            "manifest": self.manifest.as_dict(),
+        }
+        self.folder.put(INDEX, json.dumps(index, indent=1).encode())
+        self.attempt.end()
+
+    def discard(self) -> None:
+        """Delete the files."""
+        self.attempt.discard()
+
+
+class TokenPartWriter:
+    """Writes one part. Used by one thread."""
+
+    def __init__(self, attempt: staging.Attempt, part: int, dtype: str) -> None:
+        self._folder, self._part = attempt.folder, part
+        self._path = f"{attempt.generation}/part-{part:05d}.arrow"
+        self._opened = self._folder.create(self._path)
+        self._sink: IO[bytes] = self._opened.__enter__()
+        self._writer = pa.ipc.new_file(self._sink, token_schema(dtype))
+        self._documents = self._tokens = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append documents in `token_schema`."""
+        self._writer.write_batch(batch)
+        self._documents += batch.num_rows
+        self._tokens += len(batch.column("input_ids").flatten())
+
+    def close(self) -> TokenPart:
+        """Finish the file and describe it."""
+        self._writer.close()
+        self._opened.__exit__(None, None, None)
+        size = self._folder.size(self._path)
+        return TokenPart(self._path, self._part, self._documents, self._tokens, size)
+
+
+def begin_token_set(folder: Folder) -> staging.Attempt:
+    """Start an attempt, after deleting what dead attempts left and what was superseded earlier."""
+    live = TokenSet.open(folder)
+    return staging.begin_in_set(folder, live.manifest.generation if live else None)
+
+
+def stage_token_set(
+    attempt: staging.Attempt, dtype: str, parts: Sequence[TokenPart], manifest: Manifest
+) -> StagedTokenSet:
+    """The attempt's files as a set that can be read, then committed or discarded."""
+    return StagedTokenSet(attempt.folder, dtype, tuple(parts), attempt, manifest)

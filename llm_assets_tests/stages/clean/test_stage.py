@@ -1,0 +1,164 @@
+"""The stage: a row out for every row in, a ledger that balances, and nothing that depends on the batch."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from blake3 import blake3
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from llm_assets.stages.clean.rules import GopherQuality, LengthRule
+from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanParameters, CleanStage
+from llm_assets.stages.stage import Disposition, Stage, StageOutput
+from llm_assets.store.ledger import Count, Ledger
+from llm_assets_tests.stages.clean.odd_text import odd_text, raw_batch, real_data
+
+GOOD = "There have to be some fifty words with which that sentence passes, and here they stand. " * 5
+EASY = CleanParameters(
+    length=LengthRule(min_characters=5, max_characters=40),
+    gopher_quality=GopherQuality(min_words=3, min_mean_word_length=2, min_stop_words=1, max_symbol_word_ratio=0.4),
+)
+some_texts = st.lists(st.one_of(odd_text, st.just(GOOD)), max_size=8)
+
+
+def merged(outputs: list[StageOutput]) -> tuple[list[dict], list[dict], Ledger]:
+    kept = [row for output in outputs for row in output.rows[Disposition.KEPT].to_pylist()]
+    rejected = [row for output in outputs for row in output.rows[Disposition.REJECTED].to_pylist()]
+    return kept, rejected, sum((output.ledger for output in outputs), Ledger())
+
+
+def clean(texts: list[str], parameters: CleanParameters | None = None) -> tuple[list[dict], list[dict], Ledger]:
+    return merged(list(CleanStage(parameters or CleanParameters()).process([raw_batch(texts)])))
+
+
+def in_bytes(texts: list[str]) -> Count:
+    return Count(len(texts), sum(len(text.encode()) for text in texts))
+
+
+@given(some_texts, st.sampled_from([CleanParameters(), EASY, CleanParameters(length=None, gopher_quality=None)]))
+@example([], EASY)
+@example([""], EASY)
+@example(["e\u0301e\u0301 to the end", "x"], EASY)
+def test_every_row_is_accounted_for(texts: list[str], parameters: CleanParameters) -> None:
+    kept, rejected, ledger = clean(texts, parameters)
+    records = sorted(row["record"] for row in [*kept, *rejected])
+    raw = {number: text for number, text in enumerate(texts)}
+    assert records == list(raw)
+    assert all(row["text"] == unicodedata.normalize("NFC", raw[row["record"]]) for row in [*kept, *rejected])
+    assert all(not row["reasons"] for row in kept) and all(row["reasons"] for row in rejected)
+
+    assert ledger.accounted == ledger.incoming == in_bytes(texts)
+    assert ledger.kept == in_bytes([raw[row["record"]] for row in kept])
+    assert ledger.output == in_bytes([row["text"] for row in kept])
+    firsts = Counter(row["reasons"][0]["rule"] for row in rejected)
+    assert {name: count.documents for name, count in ledger.dropped.items()} == dict(firsts)
+    changed = [row for row in [*kept, *rejected] if row["text"] != raw[row["record"]]]
+    assert ledger.edits.get("nfc", Count()).documents == len(changed)
+
+
+@given(some_texts, st.lists(st.integers(0, 8), max_size=3))
+def test_cutting_the_batch_changes_nothing(texts: list[str], cuts: list[int]) -> None:
+    batch = raw_batch(texts)
+    edges = sorted({0, len(texts), *(cut for cut in cuts if cut <= len(texts))})
+    pieces = [batch.slice(start, end - start) for start, end in zip(edges, edges[1:], strict=False)]
+    stage = CleanStage(EASY)
+    assert merged(list(stage.process([*pieces, batch.slice(0, 0)]))) == merged(list(stage.process([batch])))
+
+
+def test_rows_carry_where_they_came_from() -> None:
+    batch = raw_batch([GOOD, "short", GOOD + "e\u0301"])
+    kept, rejected, _ = merged(list(CleanStage().process([batch])))
+    carried = ["doc_id", "id", "metadata", "file", "record", "byte_offset"]
+    given_rows = [{name: row[name] for name in carried} for row in batch.to_pylist()]
+    assert [{name: row[name] for name in carried} for row in kept] == [given_rows[0], given_rows[2]]
+    assert [{name: row[name] for name in carried} for row in rejected] == [given_rows[1]]
+    assert kept[1]["text"].endswith("é")
+    assert kept[1]["content_hash"] == blake3(kept[1]["text"].encode()).digest()[:16]
+    assert kept[1]["statistics"]["characters"] == len(GOOD) + 1
+
+
+def test_schema_of_both_dispositions() -> None:
+    (output,) = CleanStage().process([raw_batch([GOOD, ""])])
+    assert set(output.rows) == {Disposition.KEPT, Disposition.REJECTED}
+    assert all(batch.schema.equals(CLEANED_SCHEMA) for batch in output.rows.values())
+    for batch in output.rows.values():
+        batch.validate(full=True)
+
+
+def test_all_broken_rules_are_told_and_the_first_is_counted() -> None:
+    _, (row,), ledger = clean(["# # # ..."])
+    assert [(reason["rule"], reason["value"], reason["threshold"]) for reason in row["reasons"]] == [
+        ("length.min_characters", 9, 50),
+        ("gopher_quality.min_words", 0, 50),
+        ("gopher_quality.min_mean_word_length", 0, 3),
+        ("gopher_quality.max_symbol_word_ratio.hash_ratio", 0.75, 0.1),
+        ("gopher_quality.max_symbol_word_ratio.ellipsis_ratio", 0.25, 0.1),
+        ("gopher_quality.max_ellipsis_lines", 1, 0.3),
+        ("gopher_quality.min_alphabetic_words", 0, 0.8),
+        ("gopher_quality.min_stop_words", 0, 2),
+    ]
+    assert ledger.dropped == {"length.min_characters": Count(1, 9)}
+
+
+def test_stop_words_are_normalised_like_the_text() -> None:
+    words = ("cafe\u0301", "a\u030a")
+    rules = GopherQuality.model_validate(dict.fromkeys(GopherQuality.model_fields) | {"min_stop_words": 2})
+    text = "Ett cafe\u0301 eller a\u030a"
+    for form in ("NFC", "none"):
+        kept, _, _ = clean([text], CleanParameters(normalise=form, stop_words=words, length=None, gopher_quality=rules))
+        assert len(kept) == 1
+
+
+def test_process_streams() -> None:
+    taken: list[int] = []
+
+    def part() -> Iterator[pa.RecordBatch]:
+        for number in range(3):
+            taken.append(number)
+            yield raw_batch([GOOD])
+
+    outputs = CleanStage().process(part())
+    next(outputs)
+    assert taken == [0]
+
+
+def test_columns_read_back_with_other_types_are_taken() -> None:
+    batch = raw_batch([GOOD, "e\u0301"])
+    types = {"doc_id": pa.binary(), "text": pa.string_view(), "file": pa.dictionary(pa.int32(), pa.string())}
+    others = pa.record_batch({name: batch[name].cast(types.get(name, batch[name].type)) for name in batch.schema.names})
+    assert merged(list(CleanStage().process([others]))) == merged(list(CleanStage().process([batch])))
+
+
+def test_missing_columns_and_nulls_are_refused() -> None:
+    batch = raw_batch(["a"])
+    with pytest.raises(ValueError, match="no single column 'text'"):
+        list(CleanStage().process([batch.drop_columns(["text"])]))
+    nulls = batch.set_column(batch.schema.get_field_index("text"), "text", pa.nulls(1, pa.large_string()))
+    with pytest.raises(ValueError, match="column 'text' has 1 nulls among 1 rows"):
+        list(CleanStage().process([nulls]))
+
+
+def test_code_version_follows_every_parameter() -> None:
+    stage: Stage = CleanStage()
+    variants = [
+        CleanParameters(),
+        CleanParameters(normalise="none"),
+        CleanParameters(length=None),
+        CleanParameters(gopher_quality=GopherQuality(min_words=30)),
+        CleanParameters(stop_words=("der", "die", "das")),
+    ]
+    assert len({CleanStage(parameters).code_version for parameters in variants}) == len(variants)
+    assert stage.code_version == CleanStage(CleanParameters()).code_version
+    assert unicodedata.unidata_version in stage.code_version
+
+
+def test_real_text_mostly_passes() -> None:
+    text = real_data("wikitext-2/wiki.valid.raw").read_text("utf-8")
+    kept, rejected, ledger = clean([article for article in text.split("\n = ") if article.strip()])
+    assert ledger.accounted == ledger.incoming
+    assert len(kept) > len(rejected) > 0
