@@ -64,6 +64,7 @@ parser = argparse.ArgumentParser(description="Train a small GPT on a mixture.")
 parser.add_argument("mixture", nargs="?", help="URI of a version of a mixture")
 parser.add_argument("--steps", type=int, default=240)
 parser.add_argument("--batch", type=int, default=4, help="rows in a batch")
+parser.add_argument("--length", type=int, default=128, help="tokens used of each row, from its start")
 arguments = parser.parse_args()
 torch.manual_seed(0)
 loader = TokenLoader(arguments.mixture or newest_demo(), batch_size=arguments.batch)
@@ -73,7 +74,7 @@ print(f"{loader.set.uri}: {loader.set.rows:,} rows of {loader.set.sequence_lengt
 losses: list[float] = []
 for batch in islice(chain.from_iterable(repeat(loader)), arguments.steps):
     optimizer.zero_grad()
-    loss = model(**batch)
+    loss = model(**{name: field[:, : arguments.length] for name, field in batch.items()})
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()

@@ -1,6 +1,7 @@
 """The code location: every component of `llm_assets/defs`, with its resources.
 
-`build_defs(overrides)` makes the definitions with other resources, for tests; `defs` is what Dagster loads.
+`build_defs` makes the definitions of any project folder, with other resources where wanted; `defs` is what Dagster
+loads of this one. A project of one's own needs no more than `defs = build_defs(project=Path(__file__).parents[1])`.
 """
 
 import os
@@ -17,14 +18,14 @@ from llm_assets.resources.loader import LoaderResource
 PROJECT = Path(__file__).parent.parent
 
 
-def default_root() -> str:
+def default_root(project: Path = PROJECT) -> str:
     """`$LLM_ASSETS_ROOT`, or the folder `data` of the project."""
-    return os.environ.get("LLM_ASSETS_ROOT") or str(PROJECT / "data")
+    return os.environ.get("LLM_ASSETS_ROOT") or str(project / "data")
 
 
-def default_resources() -> dict[str, Any]:
+def default_resources(project: Path = PROJECT) -> dict[str, Any]:
     """The resources as the environment configures them."""
-    data_store, loader = DataStore(root=default_root()), LoaderResource()
+    data_store, loader = DataStore(root=default_root(project)), LoaderResource()
     return {
         "data_store": data_store,
         "engine": Engine(workers=int(os.environ.get("LLM_ASSETS_WORKERS", "0"))),
@@ -50,7 +51,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, project: Path = PROJE
     return dg.Definitions.merge(
         components,
         automation(),
-        dg.Definitions(resources={**default_resources(), **(resources or {})}),
+        dg.Definitions(resources={**default_resources(project), **(resources or {})}),
     )
 
 

@@ -1,1 +1,1 @@
-"""The command line: for people and scripts without the UI."""
+"""`llm-assets …`: for people and scripts without the UI. Imports nothing by itself."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.count import MAX_STOP_WORDS, StopWords, count
+from llm_assets.stages.clean.count import MAX_STOP_WORDS, StopWords
 from llm_assets.stages.clean.measure import STATISTICS, STATISTICS_TYPE, measure
 from llm_assets.stages.clean.rules import GOPHER_STOP_WORDS
-from llm_assets.stages.clean.unicode_classes import class_table, is_symbol
+from llm_assets.stages.clean.unicode_classes import is_symbol
 from llm_assets_tests.stages.clean.odd_text import PIECES, column, odd_text, odd_texts, real_data
 
 STOP_WORDS = StopWords.of(GOPHER_STOP_WORDS)
@@ -49,6 +48,7 @@ def expected(text: str, stop_words: tuple[str, ...] = GOPHER_STOP_WORDS) -> dict
     }
 
 
+@settings(deadline=None)  # the kernel may have to be compiled
 @given(odd_texts, st.integers(0, 3), st.integers(0, 3))
 @example([], 0, 0)
 @example([], 2, 0)
@@ -61,6 +61,7 @@ def test_statistics_equal_plain_python(texts: list[str], before: int, after: int
     assert measured.to_pylist() == [expected(text) for text in texts]
 
 
+@settings(deadline=None)
 @given(odd_text, st.lists(st.sampled_from([piece for piece in PIECES if piece.split() == [piece]]), max_size=64))
 def test_any_stop_words(text: str, words: list[str]) -> None:
     (measured,) = measure(column([text]), StopWords.of(words)).to_pylist()
@@ -87,7 +88,7 @@ def test_too_many_stop_words_are_refused() -> None:
 
 
 def test_long_lines_words_and_runs() -> None:
-    texts = ["x" * 3_000_000, "." * 1_000_000, "\n" * 1_000_000, "a\n" * 500_000, "é " * 500_000, " " * 1_000_000]
+    texts = ["x" * 300_000, "." * 300_000, "\n" * 300_000, "a\n" * 100_000, "é " * 100_000, " " * 300_000]
     assert measure(column(texts), STOP_WORDS).to_pylist() == [expected(text) for text in texts]
 
 
@@ -104,14 +105,12 @@ def test_nulls_and_other_types_are_refused() -> None:
         measure(pa.array(["a"], pa.string()), STOP_WORDS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=12), min_size=1, max_size=5))
 def test_bad_utf8_reads_nothing_outside_its_text(texts: list[bytes]) -> None:
-    offsets = np.cumsum([0, *map(len, texts)])
-    data = np.frombuffer(b"".join(texts), np.uint8)
-    together = count(offsets, data, class_table(), STOP_WORDS)
-    for number, text in enumerate(texts):
-        alone = count(np.array([0, len(text)]), np.frombuffer(text, np.uint8), class_table(), STOP_WORDS)
-        assert together[number].tolist() == alone[0].tolist()
+    together = pa.array(texts, pa.large_binary()).view(pa.large_string())
+    alone = [pa.array([text], pa.large_binary()).view(pa.large_string()) for text in texts]
+    assert measure(together, STOP_WORDS).to_pylist() == [measure(one, STOP_WORDS)[0].as_py() for one in alone]
 
 
 def test_real_naughty_strings() -> None:
@@ -121,7 +120,6 @@ def test_real_naughty_strings() -> None:
 
 
 def test_real_sentences_in_many_languages() -> None:
-    files = sorted(path for path in real_data("language-id").iterdir() if path.suffix == ".txt" or not path.suffix)
-    texts = [path.read_text("utf-8", errors="strict") for path in files if path.stem.isascii()]
+    texts = [path.read_text("utf-8") for path in sorted(real_data("language-id").glob("*.txt"))]
     assert len(texts) >= 30
     assert measure(column(texts), STOP_WORDS).to_pylist() == [expected(text) for text in texts]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
 from blake3 import blake3
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_assets.stages.clean.rules import GopherQuality, LengthRule
@@ -40,6 +41,7 @@ def in_bytes(texts: list[str]) -> Count:
     return Count(len(texts), sum(len(text.encode()) for text in texts))
 
 
+@settings(deadline=None)  # the kernel may have to be compiled
 @given(some_texts, st.sampled_from([CleanParameters(), EASY, CleanParameters(length=None, gopher_quality=None)]))
 @example([], EASY)
 @example([""], EASY)
@@ -47,7 +49,7 @@ def in_bytes(texts: list[str]) -> Count:
 def test_every_row_is_accounted_for(texts: list[str], parameters: CleanParameters) -> None:
     kept, rejected, ledger = clean(texts, parameters)
     records = sorted(row["record"] for row in [*kept, *rejected])
-    raw = {number: text for number, text in enumerate(texts)}
+    raw = dict(enumerate(texts))
     assert records == list(raw)
     assert all(row["text"] == unicodedata.normalize("NFC", raw[row["record"]]) for row in [*kept, *rejected])
     assert all(not row["reasons"] for row in kept) and all(row["reasons"] for row in rejected)
@@ -61,11 +63,12 @@ def test_every_row_is_accounted_for(texts: list[str], parameters: CleanParameter
     assert ledger.edits.get("nfc", Count()).documents == len(changed)
 
 
+@settings(deadline=None)
 @given(some_texts, st.lists(st.integers(0, 8), max_size=3))
 def test_cutting_the_batch_changes_nothing(texts: list[str], cuts: list[int]) -> None:
     batch = raw_batch(texts)
     edges = sorted({0, len(texts), *(cut for cut in cuts if cut <= len(texts))})
-    pieces = [batch.slice(start, end - start) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [batch.slice(start, end - start) for start, end in pairwise(edges)]
     stage = CleanStage(EASY)
     assert merged(list(stage.process([*pieces, batch.slice(0, 0)]))) == merged(list(stage.process([batch])))
 

@@ -1,0 +1,142 @@
+"""The commands of `llm-assets`. What they do lies in the modules beside this one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+app = typer.Typer(
+    help="Raw text in, the exact rows a language model trains on out, every one accounted for.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(width=None if sys.stdout.isatty() else 160)
+errors = Console(stderr=True)
+
+
+@app.command("demo-data")
+def demo_data(
+    megabytes: Annotated[float, typer.Option(help="About how much text to write, in 10⁶ bytes.")] = 50.0,
+) -> None:
+    """Write demonstration data into the landing folder, taken from this Python installation."""
+    from llm_assets.cli.demo_data import ForeignFilesError, SnapshotDiffersError, write_demo_data
+    from llm_assets.cli.home import find_project
+    from llm_assets.definitions import default_root
+    from llm_assets.store.folder import Folder
+    from llm_assets.store.layout import Store
+
+    landing = Store(Folder(default_root(find_project()))).landing
+    try:
+        with console.status("taking documentation and code from this Python installation"):
+            snapshots = write_demo_data(landing, megabytes=megabytes)
+    except (SnapshotDiffersError, ForeignFilesError) as error:
+        errors.print(str(error), soft_wrap=True)
+        raise typer.Exit(2) from error
+    for snapshot in snapshots:
+        size = f"{snapshot.documents:,} documents, {snapshot.bytes / 1e6:.1f} MB in {snapshot.files} files"
+        console.print(f"[bold]{snapshot.source}[/] {snapshot.snapshot}: {size}")
+    console.print(f"landed in {landing.uri}", soft_wrap=True)
+
+
+@app.command()
+def run(
+    mixture: Annotated[str | None, typer.Argument(help="A mixture; default: all, and all sources.")] = None,
+) -> None:
+    """Bring a mixture up to date: everything it needs that is missing, stale or was refused."""
+    import dagster as dg
+
+    from llm_assets.cli.home import ensure_dagster_home, find_project
+    from llm_assets.cli.run import Runner
+    from llm_assets.cli.status import project_status, status_table
+    from llm_assets.components.project import load_project
+    from llm_assets.definitions import build_defs, default_root
+    from llm_assets.store.folder import Folder
+    from llm_assets.store.layout import Store
+
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    folder = find_project()
+    ensure_dagster_home(folder)
+    with console.status("loading definitions"):
+        definitions, project = build_defs(project=folder), load_project(folder)
+    if mixture is not None and mixture not in project.mixtures:
+        errors.print(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
+        raise typer.Exit(2)
+    mixtures = list(project.mixtures.values()) if mixture is None else [project.mixtures[mixture]]
+    sources = list(project.sources.values()) if mixture is None else list(mixtures[0].sources)
+    store = Store(Folder(default_root(folder)))
+    with dg.DagsterInstance.get() as instance:
+        runner = Runner(project, definitions, instance, store, _step)
+        runner.bring_up_to_date(mixtures, sources)
+    console.print(status_table(list(project_status(project, store))))
+    for note in runner.notes:
+        console.print(f"[yellow]note[/] {note}", soft_wrap=True)
+    for name, why in runner.failures.items():
+        errors.print(f"[bold red]failed[/] {name}: {why}", soft_wrap=True)
+    if runner.failures:
+        raise typer.Exit(1)
+    console.print("everything is up to date" if runner.made == 0 else f"{runner.made} partitions made")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:
+    """Show, for every source, snapshot and stage: state, ledger, digest and (as JSON) URI."""
+    from llm_assets.cli.home import find_project
+    from llm_assets.cli.status import project_status, status_table
+    from llm_assets.components.project import load_project
+    from llm_assets.definitions import default_root
+    from llm_assets.store.folder import Folder
+    from llm_assets.store.layout import Store
+
+    folder = find_project()
+    statuses = list(project_status(load_project(folder), Store(Folder(default_root(folder)))))
+    if as_json:
+        typer.echo(json.dumps([status.as_dict() for status in statuses], indent=1))
+    else:
+        console.print(status_table(statuses))
+
+
+@app.command()
+def peek(
+    target: Annotated[str, typer.Argument(help="docs/cleaned, docs/cleaned@2026-01, demo/mixed, demo/mixed@v1, …")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many documents or rows.")] = 3,
+    dropped: Annotated[bool, typer.Option(help="Of raw the quarantined, of cleaned the rejected.")] = False,
+) -> None:
+    """Show documents of a stage, or decoded rows with the document boundaries visible."""
+    from llm_assets.chain.link import MissingInputError
+    from llm_assets.cli.home import find_project
+    from llm_assets.cli.peek import Target, TargetError
+    from llm_assets.cli.peek import peek as peek_at
+    from llm_assets.components.project import load_project
+    from llm_assets.definitions import default_root
+    from llm_assets.stages.stage import Disposition
+    from llm_assets.store.folder import Folder
+    from llm_assets.store.layout import Store
+
+    folder = find_project()
+    try:
+        parsed = Target.parse(target)
+        lost = Disposition.QUARANTINED if parsed.stage == "raw" else Disposition.REJECTED
+        disposition = lost if dropped else Disposition.KEPT
+        for shown in peek_at(load_project(folder), Store(Folder(default_root(folder))), parsed, count, disposition):
+            console.print(shown)
+    except (TargetError, MissingInputError) as error:
+        errors.print(str(error), soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+@contextmanager
+def _step(name: str) -> Generator[object]:
+    """A line with a spinner and the time, which stays when the step is over."""
+    columns = SpinnerColumn(finished_text="•"), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=1)
+        yield progress
+        progress.update(task, completed=1)

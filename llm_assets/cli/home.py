@@ -1,0 +1,38 @@
+"""Which project and which Dagster instance the command line works on: those that the UI shows."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from llm_assets.definitions import PROJECT
+
+
+def find_project() -> Path:
+    """The Dagster project around the working directory, or the one this package came with.
+
+    Its folder can be imported from afterwards, as `dagster dev` arranges it.
+    """
+    here = Path.cwd()
+    found = next((folder for folder in (here, *here.parents) if _is_project(folder)), PROJECT)
+    if str(found) not in sys.path:
+        sys.path.insert(0, str(found))
+    return found
+
+
+def _is_project(folder: Path) -> bool:
+    file = folder / "pyproject.toml"
+    return file.is_file() and "project" in tomllib.loads(file.read_text()).get("tool", {}).get("dg", {})
+
+
+def ensure_dagster_home(project: Path) -> Path:
+    """`$DAGSTER_HOME`; where it is not set, `<project>/.dagster` with the project's `dagster.yaml`."""
+    given = os.environ.get("DAGSTER_HOME")
+    home = Path(given) if given else project / ".dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    if not given and not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").symlink_to(project / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home

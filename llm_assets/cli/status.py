@@ -1,0 +1,104 @@
+"""`llm-assets status`: what there is of every source, snapshot, stage, tokenizer and mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from llm_assets.chain.arrivals import source_links
+from llm_assets.chain.link import Link, State
+from llm_assets.components.project import Project
+from llm_assets.store.layout import Store
+from llm_assets.store.manifest import Manifest
+
+_COLOURS = {State.CURRENT: "green", State.STALE: "yellow", State.MISSING: "dim", State.REFUSED: "red"}
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """What there is of one partition of one asset."""
+
+    asset: str
+    partition: str
+    state: State
+    manifest: Manifest | None
+    uri: str
+    refusal: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON form."""
+        manifest = self.manifest
+        return {
+            "asset": self.asset,
+            "partition": self.partition,
+            "state": self.state.value,
+            "digest": manifest.digest if manifest else None,
+            "generation": manifest.generation if manifest else None,
+            "ledger": manifest.ledger.as_dict() if manifest else None,
+            "uri": self.uri if manifest else None,
+            "failed_checks": self.refusal,
+        }
+
+
+def project_status(project: Project, store: Store) -> Iterator[PartitionStatus]:
+    """Every partition of every asset, sources first."""
+    for packed in project.sources.values():
+        for snapshot in store.order(packed.source).names():
+            for link in source_links(packed):
+                yield _status(link, store, snapshot, _source_uri(store, link.asset, snapshot))
+    for tokenizer in project.tokenizers.values():
+        yield _status(tokenizer, store, "", store.tokenizer(tokenizer.name).uri)
+    for mixed in project.mixtures.values():
+        for version in mixed.versions(store).names():
+            yield _status(mixed, store, version, store.version(mixed.name, version).uri)
+
+
+def _source_uri(store: Store, asset: str, snapshot: str) -> str:
+    source, stage = asset.split("/")
+    folder = store.source(source) / stage
+    return (folder / snapshot).uri if stage in ("tokenized", "packed") else folder.uri
+
+
+def _status(link: Link[Any], store: Store, partition: str, uri: str) -> PartitionStatus:
+    refusal = store.refusals.get(link.asset, partition)
+    return PartitionStatus(
+        link.asset,
+        partition,
+        link.state(store, partition),
+        link.committed(store, partition),
+        uri,
+        dict(refusal.failed) if refusal else {},
+    )
+
+
+def status_table(statuses: list[PartitionStatus]) -> Table:
+    """The statuses for a person."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("asset", "partition", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("in", "kept", "dropped", "quarantined", "tokens"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("digest", no_wrap=True)
+    for status in statuses:
+        state = f"[{_COLOURS[status.state]}]{status.state.value}[/]"
+        table.add_row(status.asset, status.partition, state, *_numbers(status.manifest))
+        for check, message in status.refusal.items():
+            table.add_row("", "", f"[red]{check}: {message}[/]")
+    return table
+
+
+def _numbers(manifest: Manifest | None) -> list[str]:
+    if manifest is None:
+        return []
+    ledger = manifest.ledger
+    counts = [
+        ledger.incoming.documents,
+        ledger.kept.documents,
+        ledger.dropped_total.documents,
+        ledger.quarantined_total.documents,
+        ledger.output.tokens,
+    ]
+    return [*(f"{count:,}" if count else "·" for count in counts), manifest.digest[:12]]

@@ -1,0 +1,36 @@
+"""A project as a whole: its definitions, and the links of everything it declares, for what is not Dagster's UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster.components.core.component_tree import ComponentTree
+
+from llm_assets.chain.mixed import MixedLink
+from llm_assets.chain.packed import PackedLink
+from llm_assets.chain.tokenizer import TokenizerLink
+from llm_assets.components.corpus_source import CorpusSource
+from llm_assets.components.declared import declared
+from llm_assets.components.mixture import Mixture
+from llm_assets.components.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Project:
+    """The links of a project by name: of a source the last one, `packed`, which knows those before it."""
+
+    sources: Mapping[str, PackedLink]
+    tokenizers: Mapping[str, TokenizerLink]
+    mixtures: Mapping[str, MixedLink]
+
+
+def load_project(path: Path) -> Project:
+    """What the YAML below a project folder declares. Raises DeclarationError."""
+    context = ComponentTree.for_project(path).load_context
+    return Project(
+        {name: source.packed_link(context) for name, source in declared(context, CorpusSource).items()},
+        {name: tokenizer.link(context) for name, tokenizer in declared(context, Tokenizer).items()},
+        {name: mixture.link(context) for name, mixture in declared(context, Mixture).items()},
+    )
