@@ -39,7 +39,8 @@ class TinyGPT(nn.Module):
         super().__init__()
         self.tokens, self.positions = nn.Embedding(vocabulary, WIDTH), nn.Embedding(length, WIDTH)
         self.blocks, self.norm = nn.ModuleList(Block() for _ in range(LAYERS)), nn.LayerNorm(WIDTH)
-        nn.init.normal_(self.tokens.weight, std=0.02)
+        for embedding in (self.tokens, self.positions):
+            nn.init.normal_(embedding.weight, std=0.02)
 
     def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor, document_ids: Tensor) -> Tensor:
         same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
@@ -69,7 +70,7 @@ arguments = parser.parse_args()
 torch.manual_seed(0)
 loader = TokenLoader(arguments.mixture or newest_demo(), batch_size=arguments.batch)
 model = TinyGPT(loader.set.index.vocabulary_size, loader.set.sequence_length)
-optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
 print(f"{loader.set.uri}: {loader.set.rows:,} rows of {loader.set.sequence_length} tokens")
 losses: list[float] = []
 for batch in islice(chain.from_iterable(repeat(loader)), arguments.steps):

@@ -96,10 +96,13 @@ class Runner:
         if not needed:
             return
         chosen = links[needed[0] :]
-        name = f"{chosen[-1].asset}[{partition}]" if partition else chosen[-1].asset
-        with self.step(
-            " → ".join([chosen[0].asset, *(link.asset.split("/")[-1] for link in chosen[1:])]) + f"  {partition}"
-        ):
+        name = f"{chosen[0].asset}[{partition}]" if partition else chosen[0].asset
+        try:
+            chosen[0].inputs(self.store, partition)
+        except MissingInputError as error:
+            self.failures[name] = str(error)
+            return
+        with self.step(f"{_path(chosen)}  {partition}"):
             result = self._job.execute_in_process(
                 run_config=_QUIET,
                 instance=self.instance,

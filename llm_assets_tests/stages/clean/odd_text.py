@@ -9,18 +9,24 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 
-PIECES = [
+SPACES = [
     *" \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000",
-    *["\r\n", "\n\n", "\x00", "\x7f", "\ufeff", "\u200b", "\ufffd", "\U0010ffff"],
-    *[".", "..", "...", "....", "......", "…", "…", ". ..", "#", "##", "•", "-", "*", "–", "§", "_", "$", "€"],
+    *["\r\n", "\n\n", "\n \n", "\r\n\r\n"],
+]
+MARKS = [
+    *[".", "..", "...", "....", "......", "…", "#", "##", "•", "-", "*", "–", "§", "_", "$", "€"],
+    *["\x00", "\x7f", "\ufeff", "\u200b", "\ufffd", "\U0010ffff"],
+]
+LETTERS = [
     *["the", "be", "to", "of", "and", "that", "have", "with", "The", "the,", "thee", "tho", "haze", "at"],
     *["a", "Z", "7", "é", "e\u0301", "\u0301", "ß", "Ǆ", "ǅ", "Ⅷ", "²", "½", "٣", "ª", "あ", "中", "한", "ש", "ம"],
     *["A\u030a", "\u2126", "ﬁ", "\u0344", "\u0958", "\U0001d7ce", "😀", "👩‍💻", "\U00010400", "\U0001f130"],
 ]
-_anything = st.one_of(st.sampled_from(PIECES), st.characters(exclude_categories=["Cs"]))
+_piece = st.one_of(st.sampled_from(SPACES), st.sampled_from(MARKS), st.sampled_from(LETTERS))
+_anything = st.one_of(_piece, st.characters(exclude_categories=["Cs"]))
 
 odd_text = st.one_of(
-    st.lists(st.sampled_from(PIECES), max_size=60).map("".join),
+    st.lists(_piece, min_size=5, max_size=60).map("".join),
     st.lists(_anything, max_size=30).map("".join),
 )
 odd_texts = st.lists(odd_text, max_size=6)

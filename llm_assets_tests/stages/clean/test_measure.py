@@ -14,7 +14,7 @@ from llm_assets.stages.clean.count import MAX_STOP_WORDS, StopWords
 from llm_assets.stages.clean.measure import STATISTICS, STATISTICS_TYPE, measure
 from llm_assets.stages.clean.rules import GOPHER_STOP_WORDS
 from llm_assets.stages.clean.unicode_classes import is_symbol
-from llm_assets_tests.stages.clean.odd_text import PIECES, column, odd_text, odd_texts, real_data
+from llm_assets_tests.stages.clean.odd_text import LETTERS, MARKS, column, odd_text, odd_texts, real_data
 
 STOP_WORDS = StopWords.of(GOPHER_STOP_WORDS)
 
@@ -56,13 +56,15 @@ def expected(text: str, stop_words: tuple[str, ...] = GOPHER_STOP_WORDS) -> dict
 @example(["", "a", ""], 1, 1)
 @example(["a\r", "\nb", "a\r\nb\r\r\n"], 0, 0)
 @example(["..", ".", "…"], 0, 1)
+@example(["- a", "\n\t• a\n-\n\na -", "a- b", "…\n•\u2028 -"], 0, 0)
+@example(["a ...\n\n  \nb…  \nc.. .", "...\n", ".\n..", "......", ".... ..", "a.….."], 0, 0)
 def test_statistics_equal_plain_python(texts: list[str], before: int, after: int) -> None:
     measured = measure(column(texts, before, after), STOP_WORDS)
     assert measured.to_pylist() == [expected(text) for text in texts]
 
 
 @settings(deadline=None)
-@given(odd_text, st.lists(st.sampled_from([piece for piece in PIECES if piece.split() == [piece]]), max_size=64))
+@given(odd_text, st.lists(st.sampled_from(LETTERS + MARKS), max_size=64))
 def test_any_stop_words(text: str, words: list[str]) -> None:
     (measured,) = measure(column([text]), StopWords.of(words)).to_pylist()
     assert measured == expected(text, tuple(words))

@@ -45,6 +45,11 @@ def test_null_switches_off_that_rule_alone(field: str) -> None:
     assert left == {name for name in names if name.split(".")[1] != field}
 
 
+def test_minimum_and_maximum_may_meet() -> None:
+    thresholds = [rule.threshold for rule in LengthRule(min_characters=7, max_characters=7).rules("length")]
+    assert thresholds == [7, 7]
+
+
 def test_zero_is_a_threshold() -> None:
     thresholds = {rule.name: rule.threshold for rule in GopherQuality(max_symbol_word_ratio=0).rules("g")}
     assert thresholds["g.max_symbol_word_ratio.hash_ratio"] == 0
