@@ -1,9 +1,6 @@
-"""Train a small GPT on a mixture, in plain torch on CPU, and see whether the loss falls.
+"""Train a small GPT on a mixture, in plain torch on CPU; exit status 1 if the loss does not fall.
 
-    python examples/train_tiny.py [MIXTURE_URI] [--steps 240] [--batch 4]
-
-Without a URI: the newest version of the mixture `demo` below $LLM_ASSETS_ROOT (or ./data). Exit status 1 if the
-loss did not fall. Documents packed into one row do not see each other: attention is masked by `document_ids`.
+Documents packed into one row do not see each other: attention is masked by `document_ids`.
 """
 
 import argparse
@@ -13,8 +10,8 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from llm_assets.loader import TokenLoader
 
@@ -30,7 +27,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, HEADS, WIDTH // HEADS)).permute(2, 0, 3, 1, 4)
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+        x = x + self.out(scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
         return x + self.mlp(self.norm2(x))
 
 
@@ -43,45 +40,39 @@ class TinyGPT(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
 
     def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor, document_ids: Tensor) -> Tensor:
-        same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
-        mask = same & torch.ones(input_ids.shape[1], input_ids.shape[1], dtype=torch.bool).tril()
+        same_document = document_ids[:, None, :, None] == document_ids[:, None, None, :]
         x = self.tokens(input_ids) + self.positions(position_ids)
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, same_document.tril())
         targets = labels[:, 1:]
-        wanted = targets != -100  # the embedding doubles as output layer, only where there is a target
-        return F.cross_entropy(self.norm(x[:, :-1][wanted]) @ self.tokens.weight.T, targets[wanted])
-
-
-def newest_demo() -> Path:
-    root = Path(os.environ.get("LLM_ASSETS_ROOT", "data"))
-    versions = sorted(root.glob("mixtures/demo/*/index.json"), key=lambda index: index.stat().st_mtime)
-    if not versions:
-        sys.exit(f"no version of the mixture demo in {root / 'mixtures'}: make one, or name a mixture")
-    return versions[-1].parent
+        wanted = targets != -100  # the output layer, tied to the embedding, only where there is a target
+        return cross_entropy(self.norm(x[:, :-1][wanted]) @ self.tokens.weight.T, targets[wanted])
 
 
 parser = argparse.ArgumentParser(description="Train a small GPT on a mixture.")
-parser.add_argument("mixture", nargs="?", help="URI of a version of a mixture")
+parser.add_argument("mixture", nargs="?", help="URI; default: newest version of `demo` in $LLM_ASSETS_ROOT or ./data")
 parser.add_argument("--steps", type=int, default=240)
 parser.add_argument("--batch", type=int, default=4, help="rows in a batch")
 parser.add_argument("--length", type=int, default=128, help="tokens used of each row, from its start")
 arguments = parser.parse_args()
+if not arguments.mixture:
+    root = Path(os.environ.get("LLM_ASSETS_ROOT", "data"))
+    versions = sorted(root.glob("mixtures/demo/*/index.json"), key=lambda index: index.stat().st_mtime)
+    arguments.mixture = versions[-1].parent if versions else sys.exit(f"no mixture `demo` in {root}: make one first")
 torch.manual_seed(0)
-loader = TokenLoader(arguments.mixture or newest_demo(), batch_size=arguments.batch)
+loader = TokenLoader(arguments.mixture, batch_size=arguments.batch)
 model = TinyGPT(loader.set.index.vocabulary_size, loader.set.sequence_length)
-optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, fused=True)
-print(f"{loader.set.uri}: {loader.set.rows:,} rows of {loader.set.sequence_length} tokens")
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+print(f"{loader.set.uri}: {loader.set.rows:,} rows of {loader.set.sequence_length} tokens", flush=True)
 losses: list[float] = []
 for batch in islice(chain.from_iterable(repeat(loader)), arguments.steps):
-    optimizer.zero_grad()
     loss = model(**{name: field[:, : arguments.length] for name, field in batch.items()})
+    optimizer.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     losses.append(loss.item())
     if len(losses) % 20 == 0:
-        print(f"step {len(losses):4}  loss {sum(losses[-20:]) / 20:.3f}")
+        print(f"step {len(losses):4}  loss {sum(losses[-20:]) / 20:.3f}", flush=True)
 first, last = (sum(part) / len(part) for part in (losses[:20], losses[-20:]))
-print(f"loss of the first 20 steps {first:.3f}, of the last 20 {last:.3f}; epochs completed {loader.epoch}")
+print(f"loss of the first 20 steps: {first:.3f}, of the last 20: {last:.3f}; {loader.epoch} epochs completed")
 sys.exit(0 if last < first else 1)

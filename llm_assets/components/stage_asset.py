@@ -71,15 +71,12 @@ def _materialize(link: AnyLink, work: Work) -> Iterator[dg.AssetCheckResult | dg
         for outcome in outcomes:
             yield _result(link, outcome)
         _refuse_failed(link, staged, work, outcomes)
-        manifest = staged.manifest
-        yield dg.MaterializeResult(
-            value=staged,
-            metadata=partition_metadata(manifest, link.describe(staged), staged.uri),
-            data_version=dg.DataVersion(manifest.digest),
-        )
+        metadata = partition_metadata(staged.manifest, link.describe(staged), staged.uri)
     except BaseException:
         staged.discard()
         raise
+    # Outside the try: Dagster has the IO manager commit while this generator waits here, and may close it then.
+    yield dg.MaterializeResult(value=staged, metadata=metadata, data_version=dg.DataVersion(staged.manifest.digest))
 
 
 def _refuse_failed(link: AnyLink, staged: Staged, work: Work, outcomes: Sequence[Outcome]) -> None:
