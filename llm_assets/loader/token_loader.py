@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from llm_assets.loader.batch import expand
+from llm_assets.loader.batch import FIELDS, expand
+from llm_assets.loader.blocks import BlockPool
 from llm_assets.store.shards import ShardCorruptError, ShardSet
 
 Batch = dict[str, torch.Tensor]
@@ -65,6 +66,7 @@ class TokenLoader(IterableDataset[Batch]):
         self.world_size = world_size
         self._epoch = 0
         self._position = 0
+        self._blocks = BlockPool((len(FIELDS), batch_size // world_size, shards.sequence_length))
 
     @property
     def epoch(self) -> int:
@@ -134,9 +136,9 @@ class TokenLoader(IterableDataset[Batch]):
         share = self.batch_size // self.world_size
         first = position + self.rank * share
         last = first + share
-        ids = self.set.input_ids(first, last)
+        block = self._blocks.take()
         try:
-            fields = expand(ids, self.set.document_lengths(first, last))
+            expand(self.set.input_ids(first, last), self.set.document_lengths(first, last), block)
         except ValueError as error:
             raise ShardCorruptError(self.set.uri, f"rows {first} to {last}: {error}") from error
-        return {name: torch.from_numpy(values) for name, values in fields.items()}
+        return {name: torch.from_numpy(values) for name, values in zip(FIELDS, block, strict=True)}

@@ -116,7 +116,7 @@ class ContentDigest:
     def update(self, input_ids: NDArray[Any], counts: NDArray[np.int32], lengths: NDArray[np.int32]) -> None:
         """Add rows; arrays as for `ShardEncoder.encode`."""
         for digest, values in zip(self._parts, (input_ids, counts, lengths), strict=True):
-            digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+            digest.update(np.ascontiguousarray(values).data.cast("B"))
 
     def hexdigest(self, **header: int | str) -> str:
         """The digest of the rows added, under what the header says of them."""

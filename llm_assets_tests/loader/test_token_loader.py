@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from llm_assets.loader import DigestMismatchError, LoaderStateError, TokenLoader, WorkerProcessError
-from llm_assets.loader.batch import expand
+from llm_assets.loader import batch as batch_module
+from llm_assets.loader.batch import FIELDS, expand
 from llm_assets.store.folder import Folder
 from llm_assets.store.shard_writer import ShardSetWriter
 from llm_assets.store.shards import DocumentLengths, ShardCorruptError, ShardSet, ShardSetMissingError
 
 LENGTH = 12
-FIELDS = ["input_ids", "labels", "position_ids", "document_ids"]
 
 
 def write(folder: Path, rows: int, seed: int = 0, shard_rows: int = 7) -> ShardSet:
@@ -56,6 +56,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 
 def plain(batches: Any) -> list[dict[str, list[list[int]]]]:
     return [{name: tensor.tolist() for name, tensor in batch.items()} for batch in batches]
+
+
+@pytest.fixture(autouse=True)
+def few_tokens_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_module, "_TOKENS_AT_ONCE", 3 * LENGTH + 1)
 
 
 def slow_rows(shards: ShardSet) -> list[dict[str, list[int]]]:
@@ -97,7 +102,7 @@ def test_batches_equal_rows_expanded_token_by_token(
 def test_tensors_are_int64_and_the_consumers_own(shards: ShardSet) -> None:
     loader = TokenLoader(shards, batch_size=4)
     batches = list(loader)
-    assert list(batches[0]) == FIELDS
+    assert tuple(batches[0]) == FIELDS
     assert {(tensor.dtype, tensor.shape) for batch in batches for tensor in batch.values()} == {
         (torch.int64, (4, LENGTH))
     }
@@ -105,6 +110,23 @@ def test_tensors_are_int64_and_the_consumers_own(shards: ShardSet) -> None:
         for tensor in batch.values():
             tensor.fill_(-7)
     assert plain(loader) == slow_batches(shards, 4)
+
+
+def test_memory_is_used_again_only_when_nothing_holds_it(shards: ShardSet) -> None:
+    loader = TokenLoader(shards, batch_size=2)
+    expected = slow_batches(shards, 2)
+    random = np.random.default_rng(0)
+    held: dict[int, torch.Tensor] = {}
+    places: set[int] = set()
+    for number, batch in enumerate(loader):
+        places.add(batch["input_ids"].data_ptr())
+        if random.random() < 0.3:  # a view of one field of the batch
+            held[number] = batch["labels"][1:].view(-1)
+        if held and random.random() < 0.25:
+            del held[random.choice(list(held))]
+        for kept, view in held.items():
+            assert view.tolist() == expected[kept]["labels"][1]
+    assert len(places) < len(loader)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 6, 12])
@@ -249,9 +271,10 @@ def test_a_pickled_loader_goes_on(shards: ShardSet) -> None:
 def test_lengths_that_do_not_fit_are_an_error(lengths: list[int]) -> None:
     documents = DocumentLengths(np.array([0, 3]), np.array(lengths, np.int32))
     with pytest.raises(ValueError):
-        expand(np.zeros((1, LENGTH), np.uint16), documents)
+        expand(np.zeros((1, LENGTH), np.uint16), documents, np.empty((4, 1, LENGTH), np.int64))
+    documents = DocumentLengths(np.array([0, 1, 1]), np.array([3], np.int32))
     with pytest.raises(ValueError, match="no document"):
-        expand(np.zeros((2, LENGTH), np.uint16), DocumentLengths(np.array([0, 1, 1]), np.array([3], np.int32)))
+        expand(np.zeros((2, LENGTH), np.uint16), documents, np.empty((4, 2, LENGTH), np.int64))
 
 
 def test_damaged_lengths_never_make_a_batch(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Memory for batches, used again once nobody holds a batch made of it.
+
+Guarantees that a block handed out belongs to its holder alone for as long as any array or tensor of it lives.
+Fresh memory would cost more than filling it: the kernel hands out every page of it anew, zeroed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FREE_KEPT = 4
+"""Free blocks kept: what a consumer that holds a few batches at once gives back together."""
+
+
+class BlockPool:
+    """Blocks of int64 of one shape. A copy or a pickle of it starts empty."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._free: deque[NDArray[np.int64]] = deque(maxlen=_FREE_KEPT)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BlockPool, (self._shape,)
+
+    def take(self) -> NDArray[np.int64]:
+        """A block, uninitialised. It comes back to the pool when the last view of it dies."""
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = np.empty(self._shape, np.int64)
+        return np.asarray(_Lease(memory, self._free))
+
+
+class _Lease:
+    """Owner, for numpy, of the memory of a block: every view of the block keeps it alive."""
+
+    def __init__(self, memory: NDArray[np.int64], free: deque[NDArray[np.int64]]) -> None:
+        self.__array_interface__ = memory.__array_interface__
+        self._memory = memory
+        self._free = free
+
+    def __del__(self) -> None:
+        self._free.append(self._memory)
