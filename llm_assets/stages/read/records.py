@@ -20,7 +20,7 @@ class ReadError(StrEnum):
     """Why a record, or a whole file, is in quarantine."""
 
     MALFORMED_JSON = "malformed_json"
-    """Not JSON as RFC 8259 has it; also nested deeper than 1,024 levels, or a number beyond a double."""
+    """Not JSON as RFC 8259 has it; also a number beyond a double, or fields nested deeper than 254 levels."""
     NOT_AN_OBJECT = "not_an_object"
     """JSON, but no object."""
     INVALID_UTF8 = "invalid_utf8"
@@ -34,7 +34,8 @@ class ReadError(StrEnum):
     TRUNCATED_FILE = "truncated_file"
     """The file ends too early: whatever came after this row's place is lost."""
     CORRUPT_FILE = "corrupt_file"
-    """Damaged inside: the rest of a compressed file, or the rest of a Parquet row group, is lost."""
+    """Damaged inside: the rest of a compressed file, or the rest of a Parquet row group, is lost. Decompressors may
+    notice damage late, so records just before this row's place can be garbled (and then are malformed, or not)."""
     WRONG_FORMAT = "wrong_format"
     """The file is not what its name says."""
     EMPTY_FILE = "empty_file"

@@ -127,6 +127,7 @@ def unzstd(file: IO[bytes]) -> Iterator[bytes]:
     The library neither reports a frame that is cut short nor gives what precedes damage, and hands out any amount
     for a few bytes; so frames are taken apart here and decompressed block by block (at most 128 KiB each). Windows
     of up to 2 GiB (`zstd --long=31`) are read: a frame takes that much memory only if it says it needs it.
+    Damage inside a frame written without a checksum (the zstd tool writes one) may go unseen by any reader.
     """
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
     magic = file.read(4)
@@ -166,7 +167,9 @@ def _frame(file: IO[bytes], frame: zstandard.ZstdDecompressionObj) -> Iterator[b
     if descriptor[0] >> 2 & 1:
         _decompress(frame, _exactly(file, 4))
     if not frame.eof:
-        raise BrokenStreamError(ReadError.CORRUPT_FILE, "damaged Zstandard data: a frame has no end after its last block")
+        raise BrokenStreamError(
+            ReadError.CORRUPT_FILE, "damaged Zstandard data: a frame has no end after its last block"
+        )
 
 
 def _header_bytes(descriptor: int) -> int:
