@@ -1,7 +1,8 @@
 """The code location: every component of `llm_assets/defs`, with its resources.
 
 `build_defs` makes the definitions of any project folder, with other resources where wanted; `defs` is what Dagster
-loads of this one. A project of one's own needs no more than `defs = build_defs(project=Path(__file__).parents[1])`.
+loads of this one, and only when it loads it. A project of one's own needs no more than
+`defs = build_defs(project=Path(__file__).parents[1])`.
 """
 
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from llm_assets.components.landing import seconds_between_ticks
 from llm_assets.resources.data_store import DataStore, Engine
 from llm_assets.resources.io_manager import PartitionIOManager
 from llm_assets.resources.loader import LoaderResource
@@ -40,7 +42,7 @@ def automation() -> dg.Definitions:
         "automation",
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=seconds_between_ticks(),
     )
     return dg.Definitions(sensors=[sensor], executor=dg.in_process_executor)
 
@@ -55,4 +57,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, project: Path = PROJE
     )
 
 
-defs = build_defs()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads."""
+    return build_defs()

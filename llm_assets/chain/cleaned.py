@@ -27,11 +27,13 @@ from llm_assets.store.digest import combined_digest, content_digest
 from llm_assets.store.documents import DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
-from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.manifest import Input, Manifest, partition_name
 from llm_assets.store.staging import Attempt
 
 DOCUMENTS_KEPT = Check("documents_kept", "At least one document passed the rules.")
 DROP_RATE = Check("drop_rate", "The share of dropped documents is at most the source's limit.", blocking=False)
+_DIGESTED = [name for name in CLEANED_SCHEMA.names if name != "text"]
+"""All columns but the text, which `content_hash` stands for."""
 _READ = ["doc_id", "id", "text", "metadata", "file", "record", "byte_offset"]
 
 
@@ -63,8 +65,8 @@ class CleanedLink(Link[StagedSnapshot]):
         """The Delta table of the stage."""
         return store.documents(self.source, "cleaned", CLEANED_SCHEMA)
 
-    def _upstream(self, store: Store, partition: str) -> Snapshot:
-        snapshot = self.raw.table(store).snapshot(partition)
+    def _upstream(self, store: Store, partition: str, generation: str | None = None) -> Snapshot:
+        snapshot = self.raw.table(store).snapshot(partition, generation)
         if snapshot is None:
             raise MissingInputError(f"{self.raw.asset}[{partition}] is not there: materialize it first")
         return snapshot
@@ -72,7 +74,7 @@ class CleanedLink(Link[StagedSnapshot]):
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The raw snapshot."""
         raw = self._upstream(store, partition).manifest
-        return {f"{self.raw.asset}[{partition}]": Input(raw.digest, raw.generation)}
+        return {raw.name: raw.as_input}
 
     def committed(self, store: Store, partition: str) -> Manifest | None:
         """See `Link`."""
@@ -83,14 +85,13 @@ class CleanedLink(Link[StagedSnapshot]):
         """See `Link`."""
         raw = self._upstream(work.store, work.partition)
         stage = CleanStage(self.parameters)
-        inputs = {f"{self.raw.asset}[{work.partition}]": Input(raw.manifest.digest, raw.manifest.generation)}
+        inputs = {raw.manifest.name: raw.manifest.as_input}
 
         def manifest(attempt: Attempt, files: SnapshotFiles, ledger: Ledger) -> Manifest:
-            columns = ["doc_id", "content_hash", "file", "record"]
             digest = combined_digest(
                 [
-                    content_digest(files.batches(Disposition.KEPT, columns)),
-                    content_digest(files.batches(Disposition.REJECTED, columns)),
+                    content_digest(files.batches(Disposition.KEPT, _DIGESTED)),
+                    content_digest(files.batches(Disposition.REJECTED, _DIGESTED)),
                 ]
             )
             return Manifest(self.asset, work.partition, attempt.generation, stage.code_version, inputs, digest, ledger)
@@ -107,14 +108,15 @@ class CleanedLink(Link[StagedSnapshot]):
 
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
-        ledger = staged.manifest.ledger
+        manifest, ledger = staged.manifest, staged.manifest.ledger
         dropped = ledger.dropped_total.documents
         written = {
             "kept documents": (staged.count(Disposition.KEPT), ledger.kept.documents),
             "rejected documents": (staged.count(Disposition.REJECTED), dropped),
         }
-        upstream = self._upstream(store, staged.manifest.partition).manifest.ledger.output
-        yield balance_outcome(ledger, upstream, written)
+        read = manifest.inputs[partition_name(self.raw.asset, manifest.partition)].generation
+        raw = self._upstream(store, manifest.partition, read).manifest
+        yield balance_outcome(ledger, raw.ledger.output, written)
         kept = ledger.kept.documents
         yield Outcome(DOCUMENTS_KEPT.name, kept > 0, f"{kept:,} documents passed")
         yield rate_outcome(

@@ -39,7 +39,7 @@ from llm_assets.store.digest import content_digest
 from llm_assets.store.documents import DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
-from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.manifest import Input, Manifest, partition_name, split_name
 from llm_assets.store.staging import Attempt
 
 NO_COPIES_KEPT = Check("no_copies_kept", "No two kept documents of this and all earlier snapshots have the same text.")
@@ -75,17 +75,19 @@ class DedupedDocuments:
 
 def joined(store: Store, source: str, manifest: Manifest, verdicts: SnapshotFiles) -> DedupedDocuments:
     """Verdicts joined with the very generation of cleaned documents that they judged. Raises MissingInputError."""
-    asset = f"{source}/cleaned"
-    judged = manifest.inputs[f"{asset}[{manifest.partition}]"]
+    name = partition_name(f"{source}/cleaned", manifest.partition)
+    judged = manifest.inputs[name]
     cleaned = store.documents(source, "cleaned", CLEANED_SCHEMA).snapshot(manifest.partition, judged.generation)
     if cleaned is None:
-        raise MissingInputError(f"{asset}[{manifest.partition}] is gone: materialize it again")
+        raise MissingInputError(f"the documents of {name} that were judged are gone: materialize {manifest.name} again")
     return DedupedDocuments(cleaned, verdicts)
 
 
-def open_deduped(store: Store, source: str, snapshot: str) -> tuple[Manifest, DedupedDocuments] | None:
-    """A committed deduplicated snapshot as documents; None where there is none."""
-    verdicts = store.documents(source, "deduped", VERDICT_SCHEMA).snapshot(snapshot)
+def open_deduped(
+    store: Store, source: str, snapshot: str, generation: str | None = None
+) -> tuple[Manifest, DedupedDocuments] | None:
+    """A committed deduplicated snapshot as documents, or an earlier generation of it; None where there is none."""
+    verdicts = store.documents(source, "deduped", VERDICT_SCHEMA).snapshot(snapshot, generation)
     return None if verdicts is None else (verdicts.manifest, joined(store, source, verdicts.manifest, verdicts))
 
 
@@ -176,7 +178,7 @@ class DedupedLink(Link[StagedSnapshot]):
         missing = [
             name
             for name in store.order(self.source).earlier(partition)
-            if f"{self.cleaned.asset}[{name}]" not in manifest.inputs
+            if partition_name(self.cleaned.asset, name) not in manifest.inputs
         ]
         yield Outcome(
             EARLIER_COMPLETE.name,
@@ -191,11 +193,14 @@ class DedupedLink(Link[StagedSnapshot]):
         )
 
     def _copies(self, staged: StagedSnapshot, store: Store) -> Outcome:
-        """Recount by brute force: the hashes of what is kept, against those of all earlier documents."""
+        """Recount by brute force: the hashes of what is kept, against those of all documents it was judged against."""
         documents = self.documents(store, staged.manifest, staged)
+        verdicts, judged = staged.count(Disposition.VERDICT), documents.cleaned.count(Disposition.KEPT)
+        if verdicts != judged:
+            return Outcome(NO_COPIES_KEPT.name, False, f"{verdicts:,} verdicts cannot be of {judged:,} documents")
         own = [value for batch in documents.batches(["content_hash"]) for value in batch["content_hash"].to_pylist()]
         earlier: set[bytes] = set()
-        for snapshot in self._judged_against(store, staged.manifest.partition)[:-1]:
+        for snapshot in self._earlier(staged.manifest, store):
             earlier.update(snapshot.table(Disposition.KEPT, ["content_hash"])["content_hash"].to_pylist())
         copies = len(own) - len(set(own) - earlier)
         return Outcome(
@@ -204,6 +209,17 @@ class DedupedLink(Link[StagedSnapshot]):
             f"{copies:,} of {len(own):,} kept documents equal another one",
             {"kept": len(own), "copies": copies},
         )
+
+    def _earlier(self, manifest: Manifest, store: Store) -> Iterator[Snapshot]:
+        """The earlier snapshots that the manifest names, in the generations that were judged against."""
+        table = self.cleaned.table(store)
+        for name, judged in manifest.inputs.items():
+            partition = split_name(name)[1]
+            snapshot = table.snapshot(partition, judged.generation)
+            if snapshot is None:
+                raise MissingInputError(f"the documents of {name} that were judged against are gone")
+            if partition != manifest.partition:
+                yield snapshot
 
     def describe(self, staged: StagedSnapshot) -> Description:
         """See `Link`."""
@@ -221,8 +237,7 @@ class DedupedLink(Link[StagedSnapshot]):
 
 
 def _as_inputs(snapshots: Sequence[Snapshot]) -> dict[str, Input]:
-    manifests = [snapshot.manifest for snapshot in snapshots]
-    return {f"{m.asset}[{m.partition}]": Input(m.digest, m.generation) for m in manifests}
+    return {snapshot.manifest.name: snapshot.manifest.as_input for snapshot in snapshots}
 
 
 def _hashes(snapshots: Sequence[Snapshot]) -> Iterator[tuple[str, pa.Table]]:
@@ -234,7 +249,7 @@ def _parts(cleaned: Snapshot, name: str) -> list[DedupPart]:
     parts: list[DedupPart] = []
     place = 0
     for part in cleaned.parts:
-        batches = cleaned.batches(Disposition.KEPT, ["doc_id", "content_hash", "text"], part)
+        batches = cleaned.batches(Disposition.KEPT, ["doc_id", "file", "record", "content_hash", "text"], part)
         parts.append(DedupPart(batches, name, place))
         place += cleaned.count(Disposition.KEPT, part)
     return parts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,25 +21,25 @@ from llm_assets.chain.link import (
     balance_outcome,
 )
 from llm_assets.chain.packed import PackedLink
+from llm_assets.chain.pool import ChangedInputError, Pool
 from llm_assets.chain.samples import concatenated
 from llm_assets.chain.shard_partition import (
     StagedShards,
     all_lengths,
     begin_shards,
-    open_shards,
     read_provenance,
     row_schema,
     shards_manifest,
     write_provenance,
 )
 from llm_assets.chain.versions import Recipe, Versions
-from llm_assets.stages.mix.plan import MixParameters, MixturePlan, plan_mixture
+from llm_assets.stages.mix.plan import MixParameters, MixturePlan, SourcePlan, plan_mixture
 from llm_assets.stages.stage import code_version
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger
-from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.manifest import Input, Manifest, split_name
 from llm_assets.store.shard_writer import ShardSetWriter, StagedShardSet
-from llm_assets.store.shards import DocumentLengths, ShardSet
+from llm_assets.store.shards import ShardSetError
 from llm_assets.store.staging import Attempt
 
 VERSION = "1"
@@ -61,10 +60,6 @@ MIX_PROVENANCE_SCHEMA = pa.schema(
     ]
 )
 """Row of the mixture; the source, snapshot and row of the packed set that it is a copy of."""
-
-
-class ChangedInputError(RuntimeError):
-    """A pinned input is no longer what the version was registered with."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ class MixedLink(Link[StagedShards]):
             manifests = [manifest for name in current if (manifest := packed.committed(store, name))]
             if not manifests:
                 raise MissingInputError(f"{packed.asset} has no snapshot that is up to date: materialize one first")
-            inputs |= {f"{m.asset}[{m.partition}]": Input(m.digest, m.generation) for m in manifests}
+            inputs |= {manifest.name: manifest.as_input for manifest in manifests}
         return Recipe(self.parameters.model_dump(mode="json"), self.code_version, inputs)
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
@@ -125,13 +120,20 @@ class MixedLink(Link[StagedShards]):
 
     def state(self, store: Store, partition: str) -> State:
         """A version is never stale: what is new becomes another version."""
-        return State.MISSING if self.committed(store, partition) is None else State.CURRENT
+        if self.committed(store, partition) is not None:
+            return State.CURRENT
+        return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
 
     def make(self, work: Work) -> StagedShards:
         """See `Link`."""
         recipe = self._registered(work.store, work.partition)
         parameters = MixParameters.model_validate(recipe.parameters)
-        pool = _Pool.open(work.store, recipe)
+        if recipe.code_version != (now := code_version(VERSION, parameters)):
+            raise ChangedInputError(
+                f"{self.asset}[{work.partition}] was registered for the code {recipe.code_version}, which is {now} "
+                "now: make a new version"
+            )
+        pool = Pool.open(work.store, recipe)
         plan = plan_mixture(pool.rows_by_source, parameters)
         attempt = begin_shards(work.store.version(self.name, work.partition))
         try:
@@ -145,7 +147,11 @@ class MixedLink(Link[StagedShards]):
                 recipe.inputs,
                 shards.digest,
                 _ledger(plan, pool, shards),
-                {"parameters": parameters.model_dump(mode="json"), "limited_by": list(plan.limited_by)},
+                {
+                    "parameters": parameters.model_dump(mode="json"),
+                    "limited_by": list(plan.limited_by),
+                    "offered": {source.name: _offered(source) for source in plan.sources},
+                },
             )
             return StagedShards(shards, attempt, manifest)
         except BaseException:
@@ -157,10 +163,9 @@ class MixedLink(Link[StagedShards]):
         ledger = staged.manifest.ledger
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
         written = {"tokens": (tokens, ledger.output.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
-        yield balance_outcome(ledger, None, written)
+        yield balance_outcome(ledger, _packed_rows(staged.manifest, store), written)
         yield _shares_exact(staged)
-        staged.shards.verify()
-        yield Outcome(CHECKSUMS.name, True, f"{len(staged.shards.shards())} shards read back as they were written")
+        yield _checksums(staged)
 
     def describe(self, staged: StagedShards) -> Description:
         """See `Link`."""
@@ -178,77 +183,6 @@ class MixedLink(Link[StagedShards]):
         )
 
 
-@dataclass(frozen=True)
-class _PackedSet:
-    """One packed snapshot in a pool: its rows are `first` to `first + shards.rows` of its source."""
-
-    source: str
-    snapshot: str
-    first: int
-    shards: ShardSet
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """The rows that a version draws from: the pinned snapshots of each source, end to end."""
-
-    sets: tuple[_PackedSet, ...]
-
-    @staticmethod
-    def open(store: Store, recipe: Recipe) -> _Pool:
-        """Raises MissingInputError, ChangedInputError, and ValueError where rows do not go together."""
-        sets: list[_PackedSet] = []
-        first: dict[str, int] = {}
-        for key, pinned in recipe.inputs.items():
-            source, snapshot = _source_and_snapshot(key)
-            shards = open_shards(store.packed(source, snapshot))
-            if shards is None:
-                raise MissingInputError(f"{key} is not there: materialize it first")
-            if shards.digest != pinned.digest:
-                raise ChangedInputError(
-                    f"{key} was made again with other rows since this version was registered: make a new version"
-                )
-            sets.append(_PackedSet(source, snapshot, first.get(source, 0), shards))
-            first[source] = first.get(source, 0) + shards.rows
-        kinds = {(s.shards.sequence_length, s.shards.index.tokenizer) for s in sets}
-        if len(kinds) != 1:
-            raise ValueError("the sources have rows of several lengths or tokenizers: " + ", ".join(recipe.inputs))
-        return _Pool(tuple(sets))
-
-    @property
-    def rows_by_source(self) -> dict[str, int]:
-        rows: dict[str, int] = {}
-        for packed in self.sets:
-            rows[packed.source] = rows.get(packed.source, 0) + packed.shards.rows
-        return rows
-
-    def tokens_of_rows(self, source: str) -> npt.NDArray[np.int64]:
-        """Tokens in each row of a source, int64 [rows]."""
-        tokens = [
-            np.add.reduceat(lengths.lengths, lengths.offsets[:-1], dtype=np.int64)
-            for packed in self.sets
-            if packed.source == source
-            for lengths in all_lengths(packed.shards)
-        ]
-        return concatenated(tokens)
-
-    def locate(
-        self, source_names: Sequence[str], source: npt.NDArray[Any], row: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[_PackedSet, npt.NDArray[np.intp], npt.NDArray[np.int64]]]:
-        """For every packed set: which of the given rows it has, and their row numbers in it."""
-        for packed in self.sets:
-            mine = source == source_names.index(packed.source)
-            here = np.flatnonzero(mine & (row >= packed.first) & (row < packed.first + packed.shards.rows))
-            if len(here):
-                yield packed, here, row[here] - packed.first
-
-
-def _source_and_snapshot(key: str) -> tuple[str, str]:
-    """`docs/packed[2026-01]` → `docs`, `2026-01`."""
-    asset, _, partition = key.removesuffix("]").partition("[")
-    return asset.split("/")[0], partition
-
-
 def _names(plan: MixturePlan) -> list[str]:
     return [source.name for source in plan.sources]
 
@@ -259,8 +193,8 @@ def _chunks(plan: MixturePlan) -> Iterator[tuple[int, npt.NDArray[np.int16], npt
         yield first, source, row
 
 
-def _write(attempt: Attempt, plan: MixturePlan, pool: _Pool) -> StagedShardSet:
-    index = pool.sets[0].shards.index
+def _write(attempt: Attempt, plan: MixturePlan, pool: Pool) -> StagedShardSet:
+    index = pool.index
     with ShardSetWriter(
         attempt.folder,
         attempt.generation,
@@ -271,28 +205,12 @@ def _write(attempt: Attempt, plan: MixturePlan, pool: _Pool) -> StagedShardSet:
         sources=_names(plan),
     ) as writer:
         for _, source, row in _chunks(plan):
-            ids, lengths = _gather(pool, _names(plan), source, row)
+            ids, lengths = pool.take(_names(plan), source, row)
             writer.append(ids, lengths.offsets, lengths.lengths, source)
         return writer.finish()
 
 
-def _gather(
-    pool: _Pool, names: Sequence[str], source: npt.NDArray[np.int16], row: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[Any], DocumentLengths]:
-    """The given rows, copied from the packed sets they lie in."""
-    shards = pool.sets[0].shards
-    ids = np.empty((len(row), shards.sequence_length), shards.dtype)
-    by_row: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)] * len(row)
-    for packed, here, rows in pool.locate(names, source, row):
-        taken, lengths = packed.shards.take(rows)
-        ids[here] = taken
-        for place, part in zip(here.tolist(), np.split(lengths.lengths, lengths.offsets[1:-1]), strict=True):
-            by_row[place] = part
-    offsets = np.concatenate(([0], np.cumsum([len(part) for part in by_row])))
-    return ids, DocumentLengths(offsets, np.concatenate(by_row))
-
-
-def _provenance(plan: MixturePlan, pool: _Pool) -> Iterator[pa.RecordBatch]:
+def _provenance(plan: MixturePlan, pool: Pool) -> Iterator[pa.RecordBatch]:
     names = _names(plan)
     for first, source, row in _chunks(plan):
         snapshot = np.empty(len(row), object)
@@ -309,13 +227,13 @@ def _provenance(plan: MixturePlan, pool: _Pool) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch(columns, schema=MIX_PROVENANCE_SCHEMA)
 
 
-def _ledger(plan: MixturePlan, pool: _Pool, shards: StagedShardSet) -> Ledger:
+def _ledger(plan: MixturePlan, pool: Pool, shards: StagedShardSet) -> Ledger:
     """In rows: each source is offered as often as it is used, at least once; what is not taken is over its share."""
     row_bytes = shards.sequence_length * shards.dtype.itemsize
     uses = _uses(plan)
     incoming, dropped = Count(), dict[str, Count]()
     for source in plan.sources:
-        offered = max(1, -(-source.taken // source.available)) if source.available else 0
+        offered = _offered(source)
         tokens = pool.tokens_of_rows(source.name)
         unused = offered - uses[source.name]
         left = Count(int(unused.sum()), int(unused.sum()) * row_bytes, int((tokens * unused).sum()))
@@ -327,6 +245,24 @@ def _ledger(plan: MixturePlan, pool: _Pool, shards: StagedShardSet) -> Ledger:
     return Ledger(incoming=incoming, kept=kept, output=kept, dropped=dropped)
 
 
+def _offered(source: SourcePlan) -> int:
+    """How often a source's rows are offered: as often as the mixture goes over them, and at least once."""
+    return max(1, -(-source.taken // source.available)) if source.available else 0
+
+
+def _packed_rows(manifest: Manifest, store: Store) -> Count:
+    """What the packed snapshots put out, by their own ledgers, as often as each was offered."""
+    total = Count()
+    for name in manifest.inputs:
+        asset, snapshot = split_name(name)
+        source = asset.split("/")[0]
+        packed = shards_manifest(store.packed(source, snapshot))
+        if packed is None:
+            raise MissingInputError(f"{name} is not there any more")
+        total += packed.ledger.output * manifest.details["offered"][source]
+    return total
+
+
 def _uses(plan: MixturePlan) -> Mapping[str, npt.NDArray[np.int64]]:
     """How often each row of each source is in the mixture."""
     uses = [np.zeros(source.available, np.int64) for source in plan.sources]
@@ -334,6 +270,14 @@ def _uses(plan: MixturePlan) -> Mapping[str, npt.NDArray[np.int64]]:
         for number, counts in enumerate(uses):
             counts += np.bincount(row[source == number], minlength=len(counts))
     return dict(zip(_names(plan), uses, strict=True))
+
+
+def _checksums(staged: StagedShards) -> Outcome:
+    try:
+        staged.shards.verify()
+    except ShardSetError as error:
+        return Outcome(CHECKSUMS.name, False, str(error))
+    return Outcome(CHECKSUMS.name, True, f"{len(staged.shards.shards())} shards read back as they were written")
 
 
 def _shares_exact(staged: StagedShards) -> Outcome:

@@ -18,6 +18,7 @@ from llm_assets.chain.link import (
     Work,
     balance_outcome,
 )
+from llm_assets.chain.recount import ORIGIN, Recount
 from llm_assets.chain.samples import concatenated
 from llm_assets.chain.shard_partition import (
     StagedShards,
@@ -44,7 +45,8 @@ ROWS_PER_WRITE = 4096
 MIN_FILL = 0.9
 
 NOTHING_LOST = Check(
-    "nothing_split_or_lost", "No document that fits in a row is split, and no token is discarded or repeated."
+    "nothing_split_or_lost",
+    "Every token of every document is in the rows once, where provenance says; none is split that fits in a row.",
 )
 ROWS_FULL = Check("rows_full", f"At least {MIN_FILL:.0%} of the room in the rows holds tokens.", blocking=False)
 
@@ -94,7 +96,7 @@ class PackedLink(Link[StagedShards]):
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The token set."""
         manifest = self._upstream(store, partition).manifest
-        return {f"{manifest.asset}[{partition}]": Input(manifest.digest, manifest.generation)}
+        return {manifest.name: manifest.as_input}
 
     def committed(self, store: Store, partition: str) -> Manifest | None:
         """See `Link`."""
@@ -115,11 +117,7 @@ class PackedLink(Link[StagedShards]):
                 work.partition,
                 attempt.generation,
                 self.code_version,
-                {
-                    f"{self.tokenized.asset}[{work.partition}]": Input(
-                        tokens.manifest.digest, tokens.manifest.generation
-                    )
-                },
+                {tokens.manifest.name: tokens.manifest.as_input},
                 shards.digest,
                 _ledger(tokens, plan, shards),
                 {"statistics": PackStatistics.count(plan, documents.lengths).as_dict()},
@@ -153,12 +151,14 @@ class PackedLink(Link[StagedShards]):
         manifest, ledger = staged.manifest, staged.manifest.ledger
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
         written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
-        yield balance_outcome(ledger, self._upstream(store, manifest.partition).manifest.ledger.output, written)
-        statistics = manifest.details["statistics"]
-        lost = {name: statistics[name] for name in ("avoidable_splits", "discarded_tokens", "repeated_tokens")}
+        upstream = self._upstream(store, manifest.partition)
+        yield balance_outcome(ledger, upstream.manifest.ledger.output, written)
+        documents = _Documents.of(upstream)
+        recount = Recount.of(staged.shards, documents.parts, documents.origin)
+        lost = recount.lost
         message = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in lost.items())
         yield Outcome(NOTHING_LOST.name, not any(lost.values()), message, lost)
-        fill = statistics["fill"]
+        fill = recount.statistics.fill
         yield Outcome(
             ROWS_FULL.name,
             fill >= MIN_FILL or not staged.shards.rows,
@@ -187,7 +187,7 @@ class PackedLink(Link[StagedShards]):
 class _Documents:
     """The documents of a token set as the packer wants them: mapped ids, lengths, and where each comes from."""
 
-    parts: Sequence[TokenPart]
+    parts: list[TokenPart]
     lengths: np.ndarray
     origin: pa.Table
 
@@ -195,13 +195,11 @@ class _Documents:
     def of(tokens: TokenSet) -> _Documents:
         batches = [batch for batch in tokens.batches() if batch.num_rows]
         parts = [_part(batch["input_ids"]) for batch in batches]
-        origin = pa.Table.from_batches(
-            [batch.select(["doc_id", "file", "record"]) for batch in batches], _ORIGIN_SCHEMA
-        )
+        origin = pa.Table.from_batches([batch.select(ORIGIN) for batch in batches], _ORIGIN_SCHEMA)
         return _Documents(parts, concatenated([part.lengths for part in parts]), origin)
 
 
-_ORIGIN_SCHEMA = pa.schema([PROVENANCE_SCHEMA.field(name) for name in ("doc_id", "file", "record")])
+_ORIGIN_SCHEMA = pa.schema([PROVENANCE_SCHEMA.field(name) for name in ORIGIN])
 
 
 def _part(column: pa.LargeListArray) -> TokenPart:

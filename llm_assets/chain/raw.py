@@ -36,6 +36,8 @@ from llm_assets.store.staging import Attempt
 
 RECORDS_READ = Check("records_read", "At least one record of the snapshot could be read.")
 QUARANTINE_RATE = Check("quarantine_rate", "The share of unreadable records is at most the source's limit.")
+_DIGESTED = [name for name in RAW_SCHEMA.names if name != "text"]
+"""All columns but the text, which `doc_id` stands for."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ class RawLink(Link[StagedSnapshot]):
         def manifest(attempt: Attempt, files: SnapshotFiles, ledger: Ledger) -> Manifest:
             digest = combined_digest(
                 [
-                    content_digest(files.batches(Disposition.KEPT, ["doc_id", "file", "record"])),
-                    content_digest(files.batches(Disposition.QUARANTINED, ["file", "record", "error", "raw"])),
+                    content_digest(files.batches(Disposition.KEPT, _DIGESTED)),
+                    content_digest(files.batches(Disposition.QUARANTINED, _DIGESTED)),
                 ]
             )
             return Manifest(self.asset, work.partition, attempt.generation, stage.code_version, inputs, digest, ledger)

@@ -42,14 +42,14 @@ class StagedShards:
         self.attempt.end()
 
     def discard(self) -> None:
-        """Delete the files."""
+        """Delete the files, unless they were committed."""
         self.attempt.discard()
 
 
-def open_shards(folder: Folder) -> ShardSet | None:
+def open_shards(folder: Folder, *, check_files: bool = True) -> ShardSet | None:
     """The committed set of a folder; None where there is none."""
     try:
-        return ShardSet.open(folder)
+        return ShardSet.open(folder, check_files=check_files)
     except ShardSetMissingError:
         return None
 
@@ -62,8 +62,12 @@ def shards_manifest(folder: Folder) -> Manifest | None:
 
 def begin_shards(folder: Folder) -> Attempt:
     """Start an attempt, after deleting what dead attempts left and what was superseded earlier."""
-    live = open_shards(folder)
-    return begin_in_set(folder, live.index.generation if live else None)
+
+    def live() -> str | None:
+        shards = open_shards(folder, check_files=False)
+        return shards.index.generation if shards else None
+
+    return begin_in_set(folder, live)
 
 
 def write_provenance(attempt: Attempt, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:

@@ -24,7 +24,7 @@ from llm_assets.chain.tokenizer import TokenizerLink
 from llm_assets.stages.tokenize import VERSION, FrozenTokenizer, tokenize
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
-from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.manifest import Input, Manifest, partition_name
 from llm_assets.store.staging import Attempt
 from llm_assets.store.token_set import (
     StagedTokenSet,
@@ -35,6 +35,7 @@ from llm_assets.store.token_set import (
     begin_token_set,
     token_schema,
 )
+from llm_assets.store.tokenizers import StoredTokenizer
 
 IDS_MATCH_REFERENCE = Check(
     "ids_match_reference", "Sampled documents have the ids that the reference library gives them."
@@ -67,8 +68,10 @@ class TokenizedLink(Link[StagedTokenSet]):
         """See `Link`."""
         return LEDGER_BALANCES, IDS_MATCH_REFERENCE, DOCUMENTS_END
 
-    def _upstream(self, store: Store, partition: str) -> tuple[Manifest, DedupedDocuments]:
-        found = open_deduped(store, self.source, partition)
+    def _upstream(
+        self, store: Store, partition: str, generation: str | None = None
+    ) -> tuple[Manifest, DedupedDocuments]:
+        found = open_deduped(store, self.source, partition, generation)
         if found is None:
             raise MissingInputError(f"{self.deduped.asset}[{partition}] is not there: materialize it first")
         return found
@@ -76,13 +79,7 @@ class TokenizedLink(Link[StagedTokenSet]):
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The deduplicated snapshot, its text, and the tokenizer."""
         stored, _ = self.tokenizer.open(store)
-        manifest, documents = self._upstream(store, partition)
-        cleaned = documents.cleaned.manifest
-        return {
-            f"{manifest.asset}[{partition}]": Input(manifest.digest, manifest.generation),
-            f"{cleaned.asset}[{partition}]": Input(cleaned.digest, cleaned.generation),
-            self.tokenizer.asset: Input(stored.fingerprint, stored.manifest.generation),
-        }
+        return _as_inputs(stored, *self._upstream(store, partition))
 
     def committed(self, store: Store, partition: str) -> Manifest | None:
         """See `Link`."""
@@ -92,9 +89,9 @@ class TokenizedLink(Link[StagedTokenSet]):
     def make(self, work: Work) -> StagedTokenSet:
         """See `Link`."""
         store, partition = work.store, work.partition
-        inputs = self.inputs(store, partition)
-        _, tokenizer = self.tokenizer.open(store)
-        _, documents = self._upstream(store, partition)
+        stored, tokenizer = self.tokenizer.open(store)
+        deduped, documents = self._upstream(store, partition)
+        inputs = _as_inputs(stored, deduped, documents)
         attempt = begin_token_set(store.tokenized(self.source, partition))
         try:
             made = work.engine.map(lambda part: _make_part(documents, part, tokenizer, attempt), documents.parts)
@@ -111,8 +108,9 @@ class TokenizedLink(Link[StagedTokenSet]):
 
     def check(self, staged: StagedTokenSet, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
-        ledger = staged.manifest.ledger
-        manifest, documents = self._upstream(store, staged.manifest.partition)
+        ledger, partition = staged.manifest.ledger, staged.manifest.partition
+        read = staged.manifest.inputs[partition_name(self.deduped.asset, partition)].generation
+        manifest, documents = self._upstream(store, partition, read)
         rows = tokens = 0
         for batch in staged.batches():
             rows += batch.num_rows
@@ -150,6 +148,12 @@ class TokenizedLink(Link[StagedTokenSet]):
             histograms={"Length of the documents, tokens": concatenated(lengths)},
             samples={"kept": sample_rows(first)},
         )
+
+
+def _as_inputs(tokenizer: StoredTokenizer, deduped: Manifest, documents: DedupedDocuments) -> dict[str, Input]:
+    """The verdicts, the text they are about, and the tokenizer."""
+    manifests = deduped, documents.cleaned.manifest, tokenizer.manifest
+    return {manifest.name: manifest.as_input for manifest in manifests}
 
 
 def _make_part(

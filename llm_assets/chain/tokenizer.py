@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from llm_assets.chain.deduped import DedupedLink, open_deduped
+from llm_assets.chain.deduped import DedupedDocuments, DedupedLink, open_deduped
 from llm_assets.chain.link import (
     Check,
     Description,
@@ -48,6 +48,9 @@ ENCODER_AGREES = Check(
     "encoder_agrees", "The fast encoder gives the same ids as the reference library on difficult and sampled texts."
 )
 ROUND_TRIP = Check("round_trip", "Decoding the ids gives back the text, byte for byte.")
+
+_Snapshots = list[tuple[Manifest, DedupedDocuments]]
+"""The committed snapshots of one source, oldest first."""
 
 
 class TrainParameters(Parameters):
@@ -97,17 +100,15 @@ class TokenizerLink(Link[StagedTokenizer]):
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The deduplicated snapshots there are now. Raises MissingInputError where a source has none."""
-        inputs: dict[str, Input] = {}
-        for link in self.sources:
-            manifests = [
-                found[0]
-                for name in store.order(link.source).names()
-                if (found := open_deduped(store, link.source, name))
-            ]
-            if not manifests:
+        return _as_inputs(self._opened(store))
+
+    def _opened(self, store: Store) -> list[_Snapshots]:
+        """Of every source its snapshots, in the order of their registration. Raises MissingInputError."""
+        opened = [_snapshots(store, link.source) for link in self.sources]
+        for link, snapshots in zip(self.sources, opened, strict=True):
+            if not snapshots:
                 raise MissingInputError(f"{link.asset} has no snapshot to train {self.asset} on: materialize one first")
-            inputs |= {f"{m.asset}[{m.partition}]": Input(m.digest, m.generation) for m in manifests}
-        return inputs
+        return opened
 
     def committed(self, store: Store, partition: str) -> Manifest | None:
         """See `Link`."""
@@ -115,41 +116,54 @@ class TokenizerLink(Link[StagedTokenizer]):
         return stored.manifest if stored else None
 
     def state(self, store: Store, partition: str) -> State:
-        """Frozen: never stale."""
-        return State.MISSING if self.committed(store, partition) is None else State.CURRENT
+        """Frozen: never stale by what lands. Where its parameters are others now, `make` says what to do."""
+        manifest = self.committed(store, partition)
+        if manifest is not None:
+            return State.CURRENT if self._declared_as(manifest) else State.STALE
+        return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
+
+    def _declared_as(self, manifest: Manifest) -> bool:
+        return TokenizerParameters.model_validate(manifest.details["parameters"]) == self.parameters
 
     def open(self, store: Store) -> tuple[StoredTokenizer, FrozenTokenizer]:
         """The committed tokenizer. Raises MissingInputError."""
         stored = StoredTokenizer.open(store.tokenizer(self.name))
         if stored is None:
             raise MissingInputError(f"{self.asset} is not there: materialize it first")
-        return stored, FrozenTokenizer(stored.json_text, self.parameters.end_of_document)
+        return stored, FrozenTokenizer(stored.json_text, stored.manifest.details["end_of_document"])
 
     def make(self, work: Work) -> StagedTokenizer:
-        """Train or read the tokenizer, unless it is there: then it stays what it is."""
+        """Train or read the tokenizer, unless it is there: then it stays what it is. Raises TokenizerError."""
         folder = work.store.tokenizer(self.name)
         stored = StoredTokenizer.open(folder)
         if stored is not None:
+            if not self._declared_as(stored.manifest):
+                raise TokenizerError(
+                    f"{self.asset} was made with other parameters than it is declared with now. A tokenizer is frozen: "
+                    "declare the new one under a new name, or take back the change"
+                )
             return StagedTokenizer(folder, stored.json_text, stored.manifest)
-        inputs = self.inputs(work.store, work.partition)
-        json_text, ledger = self._train(work.store) if self.parameters.train else (self._read(), Ledger())
+        opened = self._opened(work.store)
+        json_text, ledger = self._train(opened) if self.parameters.train else (self._read(), Ledger())
         tokenizer = FrozenTokenizer(json_text, self.parameters.end_of_document)
         digest = blake3.blake3(f"{tokenizer.end_of_document_id}\n{json_text}".encode()).hexdigest(length=16)
-        details = {"vocabulary_size": tokenizer.vocabulary_size, "end_of_document": tokenizer.end_of_document}
-        manifest = Manifest(self.asset, "", digest[:12], self.code_version, inputs, digest, ledger, details)
+        details = {
+            "vocabulary_size": tokenizer.vocabulary_size,
+            "end_of_document": tokenizer.end_of_document,
+            "parameters": self.parameters.model_dump(mode="json"),
+        }
+        manifest = Manifest(self.asset, "", digest[:12], self.code_version, _as_inputs(opened), digest, ledger, details)
         return StagedTokenizer(folder, json_text, manifest)
 
-    def _train(self, store: Store) -> tuple[str, Ledger]:
+    def _train(self, opened: Sequence[_Snapshots]) -> tuple[str, Ledger]:
+        """On the same share of text from each source, from its snapshots in order."""
         train = self.parameters.train
         assert train is not None
-        texts = [text for link in self.sources for text in self._texts(store, link, train.max_bytes)]
+        share = train.max_bytes // len(opened)
+        texts = [text for snapshots in opened for text in first_bytes(_batches(snapshots), share)]
         used = Count(len(texts), sum(len(text.encode()) for text in texts))
         json_text = train_byte_level_bpe(texts, train.vocabulary_size, [self.parameters.end_of_document])
         return json_text, Ledger(incoming=used, kept=used, output=used)
-
-    def _texts(self, store: Store, link: DedupedLink, max_bytes: int) -> Iterator[str]:
-        """The link's share of the text, from its snapshots in the order of their registration."""
-        yield from first_bytes(_batches(store, link), max_bytes // len(self.sources))
 
     def _read(self) -> str:
         path = self.parameters.path
@@ -164,7 +178,7 @@ class TokenizerLink(Link[StagedTokenizer]):
         """The difficult texts, and the first documents of every source."""
         texts = list(SAMPLE_TEXTS)
         for link in self.sources:
-            batch = next(_batches(store, link), None)
+            batch = next(_batches(_snapshots(store, link.source)), None)
             texts += [] if batch is None else batch["text"].slice(0, SAMPLE_DOCUMENTS).to_pylist()
         return pa.array(texts, pa.large_string())
 
@@ -202,11 +216,18 @@ class TokenizerLink(Link[StagedTokenizer]):
         )
 
 
-def _batches(store: Store, link: DedupedLink) -> Iterator[pa.RecordBatch]:
-    for name in store.order(link.source).names():
-        found = open_deduped(store, link.source, name)
-        if found is not None:
-            yield from (batch for batch in found[1].batches(["text"]) if batch.num_rows)
+def _snapshots(store: Store, source: str) -> _Snapshots:
+    found = (open_deduped(store, source, name) for name in store.order(source).names())
+    return [snapshot for snapshot in found if snapshot is not None]
+
+
+def _as_inputs(opened: Sequence[_Snapshots]) -> dict[str, Input]:
+    return {manifest.name: manifest.as_input for snapshots in opened for manifest, _ in snapshots}
+
+
+def _batches(snapshots: _Snapshots) -> Iterator[pa.RecordBatch]:
+    for _, documents in snapshots:
+        yield from (batch for batch in documents.batches(["text"]) if batch.num_rows)
 
 
 def _tokens(vocabulary: dict[str, int], tokenizer: FrozenTokenizer) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 app = typer.Typer(
@@ -38,8 +39,7 @@ def demo_data(
         with console.status("taking documentation and code from this Python installation"):
             snapshots = write_demo_data(landing, megabytes=megabytes)
     except (SnapshotDiffersError, ForeignFilesError) as error:
-        errors.print(str(error), soft_wrap=True)
-        raise typer.Exit(2) from error
+        raise _refused(error) from error
     for snapshot in snapshots:
         size = f"{snapshot.documents:,} documents, {snapshot.bytes / 1e6:.1f} MB in {snapshot.files} files"
         console.print(f"[bold]{snapshot.source}[/] {snapshot.snapshot}: {size}")
@@ -64,11 +64,10 @@ def run(
     logging.getLogger("dagster").setLevel(logging.ERROR)
     folder = find_project()
     ensure_dagster_home(folder)
-    with console.status("loading definitions"):
+    with console.status("loading definitions"), _declarations():
         definitions, project = build_defs(project=folder), load_project(folder)
     if mixture is not None and mixture not in project.mixtures:
-        errors.print(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
-        raise typer.Exit(2)
+        raise _refused(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
     mixtures = list(project.mixtures.values()) if mixture is None else [project.mixtures[mixture]]
     sources = list(project.sources.values()) if mixture is None else list(mixtures[0].sources)
     store = Store(Folder(default_root(folder)))
@@ -77,9 +76,9 @@ def run(
         runner.bring_up_to_date(mixtures, sources)
     console.print(status_table(list(project_status(project, store))))
     for note in runner.notes:
-        console.print(f"[yellow]note[/] {note}", soft_wrap=True)
+        console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
     for name, why in runner.failures.items():
-        errors.print(f"[bold red]failed[/] {name}: {why}", soft_wrap=True)
+        errors.print(f"[bold red]failed[/] {escape(f'{name}: {why}')}", soft_wrap=True)
     if runner.failures:
         raise typer.Exit(1)
     console.print("everything is up to date" if runner.made == 0 else f"{runner.made} partitions made")
@@ -89,18 +88,22 @@ def run(
 def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:
     """Show, for every source, snapshot and stage: state, ledger, digest and (as JSON) URI."""
     from llm_assets.cli.home import find_project
-    from llm_assets.cli.status import project_status, status_table
+    from llm_assets.cli.status import project_status, refusals, status_table
     from llm_assets.components.project import load_project
     from llm_assets.definitions import default_root
     from llm_assets.store.folder import Folder
     from llm_assets.store.layout import Store
 
     folder = find_project()
-    statuses = list(project_status(load_project(folder), Store(Folder(default_root(folder)))))
+    with _declarations():
+        project = load_project(folder)
+    statuses = list(project_status(project, Store(Folder(default_root(folder)))))
     if as_json:
         typer.echo(json.dumps([status.as_dict() for status in statuses], indent=1))
     else:
         console.print(status_table(statuses))
+        for refusal in refusals(statuses):
+            console.print(f"[red]refused[/] {escape(refusal)}", soft_wrap=True)
 
 
 @app.command()
@@ -121,15 +124,37 @@ def peek(
     from llm_assets.store.layout import Store
 
     folder = find_project()
+    with _declarations():
+        project = load_project(folder)
     try:
         parsed = Target.parse(target)
         lost = Disposition.QUARANTINED if parsed.stage == "raw" else Disposition.REJECTED
         disposition = lost if dropped else Disposition.KEPT
-        for shown in peek_at(load_project(folder), Store(Folder(default_root(folder))), parsed, count, disposition):
+        for shown in peek_at(project, Store(Folder(default_root(folder))), parsed, count, disposition):
             console.print(shown)
     except (TargetError, MissingInputError) as error:
-        errors.print(str(error), soft_wrap=True)
-        raise typer.Exit(2) from error
+        raise _refused(error) from error
+
+
+def _refused(why: object) -> typer.Exit:
+    """Says what a person can put right, and ends with status 2."""
+    errors.print(escape(str(why)), soft_wrap=True)
+    return typer.Exit(2)
+
+
+@contextmanager
+def _declarations() -> Generator[None]:
+    """What is wrong with the project's YAML is said without a stack trace."""
+    from dagster.components.core.component_tree import ComponentTreeException
+
+    from llm_assets.components.declared import DeclarationError
+
+    try:
+        yield
+    except DeclarationError as error:
+        raise _refused(error) from error
+    except ComponentTreeException as error:
+        raise _refused(error.__cause__ or error) from error
 
 
 @contextmanager

@@ -7,16 +7,24 @@ import sys
 import tomllib
 from pathlib import Path
 
+import typer
+
+from llm_assets.cli.instance import prepare_instance
 from llm_assets.definitions import PROJECT
 
 
 def find_project() -> Path:
     """The Dagster project around the working directory, or the one this package came with.
 
-    Its folder can be imported from afterwards, as `dagster dev` arranges it.
+    Its folder can be imported from afterwards, as `dagster dev` arranges it. Raises typer.BadParameter where there is
+    none, as where the package is installed without the demonstration around it.
     """
     here = Path.cwd()
-    found = next((folder for folder in (here, *here.parents) if _is_project(folder)), PROJECT)
+    found = next((folder for folder in (here, *here.parents, PROJECT) if _is_project(folder)), None)
+    if found is None:
+        raise typer.BadParameter(
+            f"{here} is in no project: go to a folder whose pyproject.toml has a table [tool.dg.project]"
+        )
     if str(found) not in sys.path:
         sys.path.insert(0, str(found))
     return found
@@ -35,4 +43,5 @@ def ensure_dagster_home(project: Path) -> Path:
     if not given and not (home / "dagster.yaml").exists():
         (home / "dagster.yaml").symlink_to(project / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
+    prepare_instance(home)
     return home

@@ -25,6 +25,7 @@ from llm_assets.store.shards import ShardSet
 from llm_assets.store.token_set import TokenSet
 
 _SHADES = ("default", "cyan")
+_STAGES = ("raw", "cleaned", "deduped", "tokenized", "packed")
 _SCHEMAS = {"raw": RAW_SCHEMA, "cleaned": CLEANED_SCHEMA}
 
 
@@ -56,13 +57,15 @@ def peek(
     """Some documents or rows of the target, ready to print. Raises TargetError."""
     if target.name in project.mixtures and target.stage == "mixed":
         mixed = project.mixtures[target.name]
-        partition = target.partition or _newest(mixed.versions(store).names(), target)
+        partition = _partition(mixed.versions(store).names(), target)
         _, tokenizer = mixed.sources[0].tokenized.tokenizer.open(store)
         return _rows(open_shards(store.version(target.name, partition)), tokenizer, count, target)
     if target.name not in project.sources:
         known = [*(f"{name}/…" for name in project.sources), *(f"{name}/mixed" for name in project.mixtures)]
         raise TargetError(f"nothing is called {target.name}/{target.stage}; there are: {', '.join(known)}")
-    partition = target.partition or _newest(store.order(target.name).names(), target)
+    if target.stage not in _STAGES:
+        raise TargetError(f"{target.stage!r} is no stage: a source has {', '.join(_STAGES)}")
+    partition = _partition(store.order(target.name).names(), target)
     if target.stage in ("tokenized", "packed"):
         _, tokenizer = project.sources[target.name].tokenized.tokenizer.open(store)
         if target.stage == "packed":
@@ -71,10 +74,13 @@ def peek(
     return _documents(store, target, partition, count, disposition)
 
 
-def _newest(names: list[str], target: Target) -> str:
+def _partition(names: list[str], target: Target) -> str:
+    """The partition that the target names, or the newest."""
     if not names:
         raise TargetError(f"{target.name}/{target.stage} has no partition yet: run `llm-assets run`")
-    return names[-1]
+    if target.partition is not None and target.partition not in names:
+        raise TargetError(f"{target.name} has no partition {target.partition!r}; there are: {', '.join(names)}")
+    return target.partition or names[-1]
 
 
 def _nothing(target: Target) -> TargetError:
@@ -88,7 +94,9 @@ def _documents(
         title = f"{row['file']}:{row['record']}"
         notes = [f"{name}: {row[name]}" for name in ("error", "error_detail", "reasons") if row.get(name)]
         body = row["text"] if row.get("text") is not None else repr(row.get("raw"))
-        yield Panel(Text(body), title=title, title_align="left", subtitle="; ".join(notes) or None)
+        yield Panel(
+            Text(body), title=Text(title), title_align="left", subtitle=Text("; ".join(notes)) if notes else None
+        )
 
 
 def _document_rows(store: Store, target: Target, partition: str, disposition: Disposition) -> Iterator[dict[str, Any]]:
@@ -97,13 +105,11 @@ def _document_rows(store: Store, target: Target, partition: str, disposition: Di
         if found is None:
             raise _nothing(target)
         batches: Iterator[pa.RecordBatch] = found[1].batches(["file", "record", "text"])
-    elif target.stage in _SCHEMAS:
+    else:
         snapshot = store.documents(target.name, target.stage, _SCHEMAS[target.stage]).snapshot(partition)
         if snapshot is None:
             raise _nothing(target)
         batches = snapshot.batches(disposition)
-    else:
-        raise TargetError(f"{target.stage!r} is no stage: raw, cleaned, deduped, tokenized, packed or mixed")
     for batch in batches:
         yield from batch.to_pylist()
 
@@ -116,7 +122,8 @@ def _token_documents(
     rows = (row for batch in tokens.batches() for row in batch.slice(0, count).to_pylist())
     for row in islice(rows, count):
         text = _segments(tokenizer, np.array(row["input_ids"]), [len(row["input_ids"])])
-        yield Panel(text, title=f"{row['file']}:{row['record']}  {len(row['input_ids']):,} tokens", title_align="left")
+        title = Text(f"{row['file']}:{row['record']}  {len(row['input_ids']):,} tokens")
+        yield Panel(text, title=title, title_align="left")
 
 
 def _rows(shards: ShardSet | None, tokenizer: FrozenTokenizer, count: int, target: Target) -> Iterator[RenderableType]:

@@ -131,8 +131,8 @@ class Runner:
 
     def _fail_orphaned_runs(self) -> None:
         """Runs that a killed command line of this machine left behind would look running for ever."""
-        started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-        for run in self.instance.get_runs(started):
+        going = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+        for run in self.instance.get_runs(dg.RunsFilter(statuses=going)):
             tag = run.tags.get(PROCESS_TAG)
             if tag is not None and _is_dead(tag):
                 self.instance.report_run_failed(run, "The process that executed this run is gone.")

@@ -85,9 +85,14 @@ def status_table(statuses: list[PartitionStatus]) -> Table:
     for status in statuses:
         state = f"[{_COLOURS[status.state]}]{status.state.value}[/]"
         table.add_row(status.asset, status.partition, state, *_numbers(status.manifest))
-        for check, message in status.refusal.items():
-            table.add_row("", "", f"[red]{check}: {message}[/]")
     return table
+
+
+def refusals(statuses: list[PartitionStatus]) -> Iterator[str]:
+    """What kept partitions from being committed, for a person."""
+    for status in statuses:
+        name = f"{status.asset}[{status.partition}]" if status.partition else status.asset
+        yield from (f"{name} failed {check}: {message}" for check, message in status.refusal.items())
 
 
 def _numbers(manifest: Manifest | None) -> list[str]:

@@ -10,7 +10,8 @@ from llm_assets.chain.deduped import DedupedLink
 from llm_assets.chain.packed import PackedLink
 from llm_assets.chain.raw import RawLink
 from llm_assets.chain.tokenized import TokenizedLink
-from llm_assets.components.declared import Name, Nested, declared, listed, refuse
+from llm_assets.components.attributes import Nested
+from llm_assets.components.declared import Declared, Name, declared, listed
 from llm_assets.components.landing import landing_sensor
 from llm_assets.components.scaffolding import corpus_source_scaffolder
 from llm_assets.components.stage_asset import AnyLink, AssetFacts, asset_key, link_asset
@@ -30,7 +31,7 @@ class SourceChecks(dg.Model, dg.Resolvable):
 
 
 @dg.scaffold_with(corpus_source_scaffolder)
-class CorpusSource(dg.Component, dg.Model, dg.Resolvable):
+class CorpusSource(Declared):
     """A source of documents of one kind: landed snapshots, read, cleaned, deduplicated, tokenized and packed."""
 
     name: Name = Field(description="Name of the source, and of its group of assets.")
@@ -68,11 +69,11 @@ class CorpusSource(dg.Component, dg.Model, dg.Resolvable):
         tokenizers = declared(context, Tokenizer)
         if self.tokenizer not in tokenizers:
             known = listed(tokenizers)
-            refuse(context, self.name, "tokenizer", f"no tokenizer {self.tokenizer!r} is declared; there are: {known}")
+            self.refuse("tokenizer", f"no tokenizer {self.tokenizer!r} is declared; there are: {known}")
         tokenizer = tokenizers[self.tokenizer].link(context)
         return PackedLink(self.name, TokenizedLink(self.name, self.deduped_link, tokenizer), self.pack)
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The five assets of the source, their checks, and the sensor that watches its landing folder."""
         packed = self.packed_link(context)
         tokenized, deduped = packed.tokenized, packed.tokenized.deduped

@@ -2,48 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Annotated, NoReturn, Self, TypeVar
 
 import dagster as dg
-import yaml
-from pydantic import BaseModel, Field
+from dagster_shared.yaml_utils.source_position import SourcePositionTree
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+
+from llm_assets.components.attributes import precise
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """A name that can be an asset key, a Dagster group and a folder."""
+
+TOKENIZERS = "tokenizers"
+"""First part of the keys of all tokenizers, and their group: no name for anything else."""
 
 
 class DeclarationError(ValueError):
     """A declaration that parses but cannot be: says which file, line and field, why, and what would do."""
 
 
-ComponentT = TypeVar("ComponentT", bound=dg.Component)
-ModelT = TypeVar("ModelT", bound=BaseModel)
+class Declared(dg.Component, dg.Model, dg.Resolvable):
+    """A component that has a name, unique among its kind, and knows where it was declared."""
+
+    name: Name
+
+    _positions: SourcePositionTree | None = PrivateAttr(default=None)
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """What the YAML may hold."""
+        return precise(super().model(), cls)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        """The component, as the YAML has it once templates are filled in. Raises DeclarationError."""
+        positions = context.resolution_context.source_position_tree
+        try:
+            component = super().load(attributes, context)
+        except ValidationError as error:
+            raise _invalid(positions, error) from error
+        component._positions = positions
+        return component
+
+    @abstractmethod
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """What the component defines."""
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """What the component defines. Raises DeclarationError where that cannot be."""
+        declared(context, type(self))
+        try:
+            return self.definitions(context)
+        except dg.DagsterInvalidDefinitionError as error:
+            raise DeclarationError(f"{_place(self._positions, ())}: {error}") from error
+
+    def refuse(self, field: str, why: str) -> NoReturn:
+        """Raise a DeclarationError at the line of a field (`a` or `a.b`), or of what it would be in."""
+        raise DeclarationError(f"{_place(self._positions, field.split('.'))}: {field}: {why}")
+
+    def refuse_invalid(self, error: ValidationError) -> NoReturn:
+        """Raise a DeclarationError for values of fields that a stage's parameters cannot have."""
+        raise _invalid(self._positions, error) from error
+
+    def place(self) -> str:
+        """File and line of the name."""
+        return _place(self._positions, ["name"])
 
 
-if TYPE_CHECKING:
-    Nested = Annotated[ModelT, "parameters of a stage"]
-else:
-
-    class Nested:
-        """`Nested[Model]`: a field that holds parameters of a stage, which are pydantic and know no Dagster.
-
-        Dagster wants nested models to be its own. It is told that the field is anything, and what its schema is.
-        """
-
-        def __class_getitem__(cls, model: type[ModelT]) -> Any:
-            resolver = dg.Resolver(lambda _, value: value, model_field_type=model | None, inject_before_resolve=False)
-            return Annotated[Any, resolver]
+ComponentT = TypeVar("ComponentT", bound=Declared)
 
 
 def declared(context: dg.ComponentLoadContext, kind: type[ComponentT]) -> dict[str, ComponentT]:
-    """All components of a kind in the project, by name. Raises DeclarationError where a name is there twice."""
+    """All components of a kind in the project, by name. Raises DeclarationError where a name cannot be."""
     found: dict[str, ComponentT] = {}
     for component in context.component_tree.get_all_components(of_type=kind):
-        name: str = getattr(component, "name")  # noqa: B009
+        name = component.name
         if name in found:
-            refuse(context, name, "name", f"{kind.__name__} {name!r} is declared more than once")
+            component.refuse("name", f"another {kind.__name__} is called {name!r}, declared in {found[name].place()}")
+        if name == TOKENIZERS:
+            component.refuse("name", f"{TOKENIZERS!r} is where all tokenizers are; another name will do")
         found[name] = component
     return found
 
@@ -53,32 +92,18 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def refuse(context: dg.ComponentLoadContext, component: str, field: str, why: str) -> NoReturn:
-    """Raise a DeclarationError at the line of a field (`a` or `a.b`) of the component of that name."""
-    place = _find(context.path, component, field.split("."))
-    raise DeclarationError(f"{place}: {field}: {why}")
+def _invalid(positions: SourcePositionTree | None, error: ValidationError) -> DeclarationError:
+    """A line for each problem."""
+    lines: list[str] = []
+    for problem in error.errors():
+        field = ".".join(map(str, problem["loc"]))
+        lines.append(f"{_place(positions, problem['loc'])}: {field}: {problem['msg']} (it is {problem['input']!r})")
+    return DeclarationError("\n".join(lines))
 
 
-def _find(path: Path, component: str, field: Sequence[str]) -> str:
-    """`defs.yaml:LINE` of the field, of its nearest parent where it is left out, or the path where it is no YAML."""
-    file = path / "defs.yaml" if path.is_dir() else path
-    if file.suffix != ".yaml" or not file.exists():
-        return str(path)
-    for document in yaml.compose_all(file.read_text(), Loader=yaml.SafeLoader):
-        attributes = _entry(document, "attributes")
-        name = _entry(attributes, "name")
-        if isinstance(name, yaml.ScalarNode) and name.value == component:
-            node = attributes
-            for key in field:
-                node = _entry(node, key) or node
-            line = node.start_mark.line + 1 if node is not None else 1
-            return f"{file}:{line}"
-    return str(file)
-
-
-def _entry(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if name.value == key:
-                return value
-    return None
+def _place(positions: SourcePositionTree | None, field: Iterable[str | int]) -> str:
+    """`…/defs.yaml:LINE` of a field, or of the nearest thing around it where it is left out."""
+    if positions is None:
+        return "a component that is not declared in YAML"
+    position, _ = positions.lookup_closest_and_path(["attributes", *field], None)
+    return str(position)

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from llm_assets.chain.mixed import MixedLink
 from llm_assets.chain.packed import PackedLink
 from llm_assets.components.corpus_source import CorpusSource
-from llm_assets.components.declared import Name, declared, listed, refuse
+from llm_assets.components.declared import Declared, Name, declared, listed
 from llm_assets.components.landing import versions_sensor
 from llm_assets.components.scaffolding import mixture_scaffolder
 from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
@@ -16,7 +16,7 @@ from llm_assets.stages.mix.plan import MixParameters
 
 
 @dg.scaffold_with(mixture_scaffolder)
-class Mixture(dg.Component, dg.Model, dg.Resolvable):
+class Mixture(Declared):
     """A training set: exact shares of sources in a seeded global order. A version is made when sources change."""
 
     name: Name = Field(description="Name of the mixture, and of its group of assets.")
@@ -33,7 +33,7 @@ class Mixture(dg.Component, dg.Model, dg.Resolvable):
         """The mixture's versions."""
         return dg.DynamicPartitionsDefinition(name=f"{self.name}/versions")
 
-    def _parameters(self, context: dg.ComponentLoadContext) -> MixParameters:
+    def _parameters(self) -> MixParameters:
         try:
             return MixParameters(
                 shares=self.shares,
@@ -42,8 +42,7 @@ class Mixture(dg.Component, dg.Model, dg.Resolvable):
                 total_rows=self.total_rows,
             )
         except ValidationError as error:
-            first = error.errors()[0]
-            refuse(context, self.name, ".".join(map(str, first["loc"])), first["msg"])
+            self.refuse_invalid(error)
 
     def _sources(self, context: dg.ComponentLoadContext) -> list[PackedLink]:
         sources = declared(context, CorpusSource)
@@ -51,20 +50,20 @@ class Mixture(dg.Component, dg.Model, dg.Resolvable):
         for name in self.shares:
             if name not in sources:
                 why = f"no source {name!r} is declared; there are: {listed(sources)}"
-                refuse(context, self.name, f"shares.{name}", why)
+                self.refuse(f"shares.{name}", why)
             links.append(sources[name].packed_link(context))
         kinds = {(link.parameters.sequence_length, link.tokenized.tokenizer.name) for link in links}
         if len(kinds) > 1:
             described = ", ".join(f"{length} tokens of {tokenizer}" for length, tokenizer in sorted(kinds))
-            refuse(context, self.name, "shares", f"all sources must have rows of one kind, but these have: {described}")
+            self.refuse("shares", f"all sources must have rows of one kind, but these have: {described}")
         return links
 
     def link(self, context: dg.ComponentLoadContext) -> MixedLink:
         """The link to `<mixture>/mixed`. Raises DeclarationError."""
-        parameters = self._parameters(context)
+        parameters = self._parameters()
         return MixedLink(self.name, tuple(self._sources(context)), parameters)
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset of the mixture, its checks, and the sensor that makes new versions."""
         link = self.link(context)
         everything = dg.AllPartitionMapping()

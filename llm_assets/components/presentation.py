@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,9 @@ def _table(rows: Sequence[Mapping[str, str]]) -> dg.TableMetadataValue:
 
 
 def _key(title: str) -> str:
-    return "histogram_" + "".join(c if c.isalnum() else "_" for c in title.lower())
+    """`Length of the kept documents, words` → `length_kept_documents_words`: the UI has little room for keys."""
+    words = re.findall(r"[a-z0-9]+", title.lower())
+    return "_".join(word for word in words if word not in {"a", "in", "of", "the"})
 
 
 def _histogram(title: str, values: npt.NDArray[Any]) -> Figure:

@@ -8,7 +8,8 @@ import dagster as dg
 from pydantic import Field
 
 from llm_assets.chain.tokenizer import TokenizerLink, TokenizerParameters, TrainParameters
-from llm_assets.components.declared import Name, Nested, declared, listed, refuse
+from llm_assets.components.attributes import Nested
+from llm_assets.components.declared import TOKENIZERS, Declared, Name, declared, listed
 from llm_assets.components.scaffolding import tokenizer_scaffolder
 from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
 
@@ -25,15 +26,15 @@ _FREEZE = (
 
 
 @dg.scaffold_with(tokenizer_scaffolder)
-class Tokenizer(dg.Component, dg.Model, dg.Resolvable):
+class Tokenizer(Declared):
     """A tokenizer: byte-level BPE trained on sources, or a `tokenizer.json` from a path or URI. Made once."""
 
     name: Name = Field(description="Name of the tokenizer. Other ids need another name.")
-    train: Nested[TrainParameters] | None = Field(
+    train: Nested[TrainParameters | None] = Field(
         default=None, description="Train on `sources`: `vocabulary_size`, `max_bytes`."
     )
     path: str | None = Field(default=None, description="Path or URI of a `tokenizer.json` to take instead.")
-    end_of_document: str = Field(default="<|endoftext|>", description="Token after each document.")
+    end_of_document: str = Field(default="<|endoftext|>", min_length=1, description="Token after each document.")
     description: str = Field(default="", description="What the tokenizer is for.")
     owners: list[str] = Field(default_factory=list, description="E-mail addresses, or `team:…`.")
     tags: dict[str, str] = Field(default_factory=dict)
@@ -41,7 +42,7 @@ class Tokenizer(dg.Component, dg.Model, dg.Resolvable):
     def link(self, context: dg.ComponentLoadContext) -> TokenizerLink:
         """The link to `tokenizers/<name>`."""
         if (self.train is None) == (self.path is None):
-            refuse(context, self.name, "name", "give either `train` or `path`, and not both")
+            self.refuse("path", "give either `train` or `path`, and not both")
         sources = [self._source(context, source) for source in (self.train.sources if self.train else ())]
         parameters = TokenizerParameters(train=self.train, path=self.path, end_of_document=self.end_of_document)
         return TokenizerLink(self.name, parameters, tuple(source.deduped_link for source in sources))
@@ -52,16 +53,16 @@ class Tokenizer(dg.Component, dg.Model, dg.Resolvable):
 
         sources = declared(context, CorpusSource)
         if name not in sources:
-            refuse(context, self.name, "train", f"no source {name!r} is declared; there are: {listed(sources)}")
+            self.refuse("train.sources", f"no source {name!r} is declared; there are: {listed(sources)}")
         return sources[name]
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset of the tokenizer and its checks."""
         link = self.link(context)
         everything = dg.AllPartitionMapping()
         deps = [dg.AssetDep(asset_key(source.asset), partition_mapping=everything) for source in link.sources]
         facts = AssetFacts(
-            group="tokenizers",
+            group=TOKENIZERS,
             description=f"The tokenizer, frozen once made.\n\n{self.description}".strip(),
             kinds=frozenset({"huggingface"}),
             owners=self.owners,

@@ -39,8 +39,8 @@ class FrozenTokenizer:
 
     @cached_property
     def reference(self) -> Tokenizer:
-        """The reference implementation, with special tokens in a text encoded as plain text."""
-        tokenizer = Tokenizer.from_str(self.json_text)
+        """The reference implementation, with special tokens in a text encoded as plain text. Raises TokenizerError."""
+        tokenizer = _parsed(self.json_text)
         tokenizer.encode_special_tokens = True
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -57,10 +57,10 @@ class FrozenTokenizer:
             )
         return int(token_id)
 
-    @property
+    @cached_property
     def vocabulary_size(self) -> int:
-        """Entries of the vocabulary, special tokens included."""
-        return int(self.reference.get_vocab_size(with_added_tokens=True))
+        """The highest id plus one, special tokens included. A vocabulary with gaps has fewer entries."""
+        return max(self.reference.get_vocab(with_added_tokens=True).values()) + 1
 
     @property
     def dtype(self) -> str:
@@ -71,12 +71,15 @@ class FrozenTokenizer:
     def _encoder(self) -> gigatoken.Tokenizer:
         """gigatoken knows no switch for special tokens in text: it gets a tokenizer without any.
 
-        The vocabulary keeps their entries, which no merge can reach.
+        The vocabulary keeps their entries, which no merge can reach. Raises TokenizerError.
         """
         description = json.loads(self.json_text)
-        description["added_tokens"] = []
+        description["added_tokens"] = [token for token in description.get("added_tokens", []) if not token["special"]]
         description["post_processor"] = None
-        return gigatoken.Tokenizer.from_json(json.dumps(description))
+        try:
+            return gigatoken.Tokenizer.from_json(json.dumps(description))
+        except RuntimeError as error:
+            raise TokenizerError(f"the tokenizer cannot be used: {str(error).splitlines()[0]}") from error
 
     def encode(self, texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
         """Ids of every text (`large_string`), without end-of-document tokens.
@@ -105,6 +108,16 @@ class FrozenTokenizer:
     def decode(self, ids: npt.NDArray[Any]) -> str:
         """Text of some ids, special tokens shown."""
         return str(self.reference.decode(ids.tolist(), skip_special_tokens=False))
+
+
+def _parsed(json_text: str) -> Tokenizer:
+    try:
+        description = json.loads(json_text)
+    except json.JSONDecodeError as error:
+        raise TokenizerError(f"not a tokenizer.json: {error}") from error
+    if not isinstance(description, dict) or "model" not in description:
+        raise TokenizerError("not a tokenizer.json: it has no `model`")
+    return Tokenizer.from_str(json_text)
 
 
 def tokenize(batches: Iterable[pa.RecordBatch], tokenizer: FrozenTokenizer) -> Iterator[tuple[pa.RecordBatch, Ledger]]:

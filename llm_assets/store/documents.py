@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast
@@ -26,6 +27,7 @@ from llm_assets.store.manifest import Manifest
 
 PARTITION_COLUMNS = ["snapshot", "disposition"]
 COMMIT_ATTEMPTS = 20
+_PROPERTY = "llm_assets"
 _DICTIONARY_COLUMNS = ["file", "error", "partner_snapshot"]
 
 
@@ -71,9 +73,11 @@ class SnapshotFiles:
         files = self._of(disposition, part)
         if not files:
             raise LookupError(f"{self.folder.uri} has no {disposition} rows in this generation")
-        return pa.concat_tables(
-            pq.ParquetFile(self._source(file)).read(columns=list(columns)) for file in files
-        )
+        return pa.concat_tables(self._read(file, columns) for file in files)
+
+    def _read(self, file: DocumentFile, columns: Sequence[str]) -> pa.Table:
+        with pq.ParquetFile(self._source(file)) as parquet:
+            return parquet.read(columns=list(columns))
 
     @property
     def size(self) -> int:
@@ -81,9 +85,7 @@ class SnapshotFiles:
         return sum(file.size for file in self.files)
 
     def _of(self, disposition: str, part: int | None = None) -> list[DocumentFile]:
-        chosen = [
-            file for file in self.files if file.disposition == disposition and part in (None, file.part)
-        ]
+        chosen = [file for file in self.files if file.disposition == disposition and part in (None, file.part)]
         return sorted(chosen, key=lambda file: file.part)
 
     def _source(self, file: DocumentFile) -> str | pa.NativeFile:
@@ -103,17 +105,17 @@ class _OpenFile:
     """A Parquet file being written."""
 
     def __init__(self, folder: Folder, path: str, schema: pa.Schema) -> None:
-        filesystem = folder.filesystem
-        filesystem.makedirs(str(PurePosixPath(f"{folder.path}/{path}").parent), exist_ok=True)
         self.path, self.rows = path, 0
-        self._sink = filesystem.open(f"{folder.path}/{path}", "wb")
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=cast("bool", [name for name in _DICTIONARY_COLUMNS if name in schema.names]),
-            write_statistics=False,
+        self._open = ExitStack()
+        self._writer = self._open.enter_context(
+            pq.ParquetWriter(
+                self._open.enter_context(folder.create(path)),
+                schema,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=cast("bool", [name for name in _DICTIONARY_COLUMNS if name in schema.names]),
+                write_statistics=False,
+            )
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -122,8 +124,7 @@ class _OpenFile:
             self.rows += batch.num_rows
 
     def close(self) -> None:
-        self._writer.close()
-        self._sink.close()
+        self._open.close()
 
 
 class PartWriter:
@@ -166,12 +167,15 @@ class StagedSnapshot(SnapshotFiles):
         return self.folder.uri
 
     def commit(self) -> None:
-        """Replace the snapshot's rows by these, in one log entry."""
+        """Replace the snapshot's rows by these, in one log entry. Raises LostFilesError; nothing has changed then."""
+        staging.check_complete(
+            self.folder, f"snapshot={self.manifest.partition}", {file.path: file.size for file in self.files}
+        )
         self.target.commit(self)
         self.attempt.end()
 
     def discard(self) -> None:
-        """Delete the files."""
+        """Delete the files, unless they were committed."""
         self.attempt.discard()
 
 
@@ -189,16 +193,13 @@ class DocumentTable:
 
     def begin(self) -> staging.Attempt:
         """Start an attempt at a snapshot, after sweeping what dead attempts left."""
-        staging.sweep(self.folder, set(self.snapshots().values()))
-        return staging.begin(self.folder)
+        return staging.begin(self.folder, self.committed_generations)
 
     def part_writer(self, attempt: staging.Attempt, snapshot: str, part: int) -> PartWriter:
         """A writer for one part of an attempt."""
         return PartWriter(self.folder, self.schema, snapshot, part, attempt.generation)
 
-    def stage(
-        self, attempt: staging.Attempt, files: Sequence[DocumentFile], manifest: Manifest
-    ) -> StagedSnapshot:
+    def stage(self, attempt: staging.Attempt, files: Sequence[DocumentFile], manifest: Manifest) -> StagedSnapshot:
         """The attempt's files as a snapshot that can be read, then committed or discarded."""
         return StagedSnapshot(self.folder, tuple(files), self, attempt, manifest)
 
@@ -210,6 +211,14 @@ class DocumentTable:
         actions = pa.table(table.get_add_actions(flatten=True)).select(["path", "partition.snapshot"])
         return {row["partition.snapshot"]: _generation_of(row["path"]) for row in actions.to_pylist()}
 
+    def committed_generations(self) -> set[str]:
+        """Every generation that was ever committed, of all snapshots. A superseded one may still be read."""
+        table = self._open()
+        if table is None:
+            return set()
+        entries = [entry[_PROPERTY] for entry in table.history() if _PROPERTY in entry]
+        return {*self.snapshots().values(), *(entry["generation"] for entry in entries)}
+
     def live_generation(self, snapshot: str) -> str | None:
         """The generation of a snapshot that readers see now; None where it was never committed."""
         return self.snapshots().get(snapshot)
@@ -219,7 +228,10 @@ class DocumentTable:
         generation = generation or self.live_generation(name)
         if generation is None:
             return None
-        data = json.loads(self.folder.read(_manifest_name(name, generation)))
+        try:
+            data = json.loads(self.folder.read(_manifest_name(name, generation)))
+        except FileNotFoundError:
+            return None
         files = tuple(DocumentFile(**file) for file in data["files"])
         return Snapshot(self.folder, files, Manifest.from_dict(data["manifest"]))
 
@@ -245,7 +257,7 @@ class DocumentTable:
             schema=self._delta_schema,
             partition_by=PARTITION_COLUMNS,
             partition_filters=[("snapshot", "=", staged.manifest.partition)],
-            commit_properties=CommitProperties(custom_metadata={"llm_assets": _summary(staged.manifest)}),
+            commit_properties=CommitProperties(custom_metadata={_PROPERTY: _summary(staged.manifest)}),
         )
 
     def _open(self) -> DeltaTable | None:
@@ -258,9 +270,7 @@ class DocumentTable:
         if self.folder.is_local:
             self.folder.local_path().mkdir(parents=True, exist_ok=True)
         try:
-            return DeltaTable.create(
-                self.folder.uri, self._delta_schema, mode="error", partition_by=PARTITION_COLUMNS
-            )
+            return DeltaTable.create(self.folder.uri, self._delta_schema, mode="error", partition_by=PARTITION_COLUMNS)
         except DeltaError:
             table = self._open()  # another commit created it first
             if table is None:

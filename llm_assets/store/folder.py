@@ -7,9 +7,11 @@ written or deleted outside the folder. What the files mean is not known here.
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -17,6 +19,8 @@ from typing import IO, Any, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 class OutsideFolderError(ValueError):
@@ -94,53 +98,57 @@ class Folder:
         """When a file was last written, as the filesystem tells it: to be compared, not to be read."""
         return str(self.filesystem.modified(self._inside(name)))
 
+    def sizes(self, below: str) -> dict[str, int]:
+        """Sizes in bytes of all files below a folder inside this one, by name relative to this folder."""
+        self.filesystem.invalidate_cache()
+        found = cast("dict[str, dict[str, Any]]", self.filesystem.find(self._inside(below), detail=True))
+        return {path[len(self.path) + 1 :]: int(entry["size"]) for path, entry in found.items()}
+
     def put(self, name: str, data: bytes) -> None:
         """Write a small file so that readers see the old one or the new one, never a part."""
         target = self._inside(name)
         if not self.is_local:
             self.filesystem.pipe_file(target, data)
             return
-        path = Path(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with _written(Path(target), data) as temporary:
+            temporary.replace(target)
 
     def put_new(self, name: str, data: bytes) -> bool:
         """Write a small file unless one of that name is there; say whether this call wrote it."""
         target = self._inside(name)
-        if self.is_local:
-            path = Path(target)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-            try:
-                temporary.write_bytes(data)
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
-            finally:
-                temporary.unlink(missing_ok=True)
-            return True
         try:
-            self.filesystem.pipe_file(target, data, mode="create")
+            if not self.is_local:
+                self.filesystem.pipe_file(target, data, mode="create")
+                return True
+            with _written(Path(target), data) as temporary:
+                os.link(temporary, target)
         except FileExistsError:
             return False
         return True
 
+    def remove_interrupted_puts(self, older_than_seconds: float) -> None:
+        """Delete the temporary files that a process left here which was killed within `put`."""
+        if not self.is_local:
+            return
+        for name in self.find():
+            path = self.local_path(name)
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > older_than_seconds:
+                    path.unlink()
+
     @contextmanager
     def create(self, name: str) -> Generator[IO[bytes]]:
-        """Open a new file for writing. Not atomic: for staged files, which no reader knows of yet."""
+        """Open a new file for writing; on disk when it is closed. Not atomic: for files no reader knows of yet."""
         target = self._inside(name)
         if self.is_local:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
         with self.filesystem.open(target, "wb") as file:
             yield cast("IO[bytes]", file)
+            if self.is_local:
+                file.flush()
+                os.fsync(file.fileno())
 
     @contextmanager
     def open(self, name: str) -> Generator[IO[bytes]]:
@@ -155,3 +163,18 @@ class Folder:
             self.filesystem.rm(target, recursive=True)
         except FileNotFoundError:
             return
+
+
+@contextmanager
+def _written(target: Path, data: bytes) -> Generator[Path]:
+    """A temporary file beside the target that holds the data, on disk; gone afterwards."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -80,15 +80,21 @@ class SnapshotOrder:
 
     def names(self) -> list[str]:
         """Registered snapshots, oldest first."""
-        return [self.folder.read(name).decode() for name in self.folder.names() if not name.startswith(".")]
+        return list(self._entries().values())
+
+    def _entries(self) -> dict[int, str]:
+        """Snapshots by number. Numbers rise; where a person deleted one, there is a gap."""
+        files = (name for name in self.folder.names() if not name.startswith("."))
+        return {int(name): self.folder.read(name).decode() for name in files}
 
     def register(self, snapshot: str) -> int:
         """Append the snapshot unless it is in the list; return its place."""
         while True:
-            names = self.names()
+            entries = self._entries()
+            names = list(entries.values())
             if snapshot in names:
                 return names.index(snapshot)
-            if self.folder.put_new(f"{len(names):06d}", snapshot.encode()):
+            if self.folder.put_new(f"{max(entries, default=-1) + 1:06d}", snapshot.encode()):
                 return len(names)
 
     def earlier(self, snapshot: str) -> list[str]:
@@ -99,8 +105,6 @@ class SnapshotOrder:
 def arrivals(landing: Folder, source: str) -> tuple[list[str], list[str]]:
     """Complete snapshots below `<landing>/<source>`, and the names refused because of their characters."""
     folder = landing / source
-    complete = [
-        name for name in folder.names() if not name.startswith("_") and folder.exists(f"{name}/{SUCCESS}")
-    ]
+    complete = [name for name in folder.names() if not name.startswith("_") and folder.exists(f"{name}/{SUCCESS}")]
     accepted = [name for name in complete if SNAPSHOT_NAME.fullmatch(name)]
     return accepted, [name for name in complete if name not in accepted]

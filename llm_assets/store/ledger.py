@@ -22,6 +22,9 @@ class Count:
     def __add__(self, other: Count) -> Count:
         return Count(self.documents + other.documents, self.bytes + other.bytes, self.tokens + other.tokens)
 
+    def __mul__(self, times: int) -> Count:
+        return Count(self.documents * times, self.bytes * times, self.tokens * times)
+
     def as_dict(self) -> dict[str, int]:
         """The three amounts by name."""
         return {"documents": self.documents, "bytes": self.bytes, "tokens": self.tokens}

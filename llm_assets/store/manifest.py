@@ -40,6 +40,16 @@ class Manifest:
     details: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
+    def name(self) -> str:
+        """See `partition_name`."""
+        return partition_name(self.asset, self.partition)
+
+    @property
+    def as_input(self) -> Input:
+        """What a partition made from this one records of it."""
+        return Input(self.digest, self.generation)
+
+    @property
     def fingerprint(self) -> str:
         """Names code, parameters and inputs: equal fingerprints mean equal bytes."""
         return fingerprint(self.code_version, {name: value.digest for name, value in self.inputs.items()})
@@ -70,6 +80,17 @@ class Manifest:
             ledger=Ledger.from_dict(data["ledger"]),
             details=data["details"],
         )
+
+
+def partition_name(asset: str, partition: str) -> str:
+    """`docs/raw[2026-01]`; of an asset without partitions its own name."""
+    return f"{asset}[{partition}]" if partition else asset
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """`docs/raw[2026-01]` → `docs/raw`, `2026-01`."""
+    asset, _, partition = name.removesuffix("]").partition("[")
+    return asset, partition
 
 
 def fingerprint(code_version: str, input_digests: Mapping[str, str]) -> str:

@@ -7,9 +7,8 @@ and that memory is bounded by two shards and what one `append` was given. The by
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
@@ -23,13 +22,12 @@ from llm_assets.store.folder import Folder
 from llm_assets.store.shard_encoding import ContentDigest, ShardEncoder
 from llm_assets.store.shard_index import INDEX_FILE, TABLE_FILE, Shard, ShardSetIndex, shard_name
 from llm_assets.store.shard_rows import PendingRows, RowRules, checked_rows
-from llm_assets.store.shards import ShardSet, ShardSetMissingError
+from llm_assets.store.shards import ShardSet
 
 BLOCK_BYTES = 1 << 20
 """Bytes under one checksum: what a damaged read costs to fetch again."""
 
 _GENERATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_OWN_FILE = re.compile(rf"shard-\d{{5,}}\.arrow|{re.escape(TABLE_FILE)}")
 _TABLE_SCHEMA = pa.schema(
     [
         pa.field("file", pa.large_string(), nullable=False),
@@ -187,9 +185,6 @@ class ShardSetWriter:
         """On disk before the index that names it can be: a rename may outlive a power cut that data did not."""
         with self._folder.create(f"{self._generation}/{name}") as file:
             file.write(data)
-            if self._folder.is_local:
-                file.flush()
-                os.fsync(file.fileno())
 
     def _index(self, table_checksum: str) -> ShardSetIndex:
         def by_source(counts: Iterable[Sequence[int]]) -> dict[str, int]:
@@ -221,28 +216,6 @@ class ShardSetWriter:
             layout=self._encoder.layout,
             table_checksum=table_checksum,
         )
-
-
-def sweep(folder: Folder, *, keep: Collection[str] = ()) -> list[str]:
-    """Delete the generations of a folder that are neither committed nor in `keep`; say which.
-
-    They are what killed attempts and replaced sets left: call it when no attempt is under way that `keep` does
-    not name, and no reader needs a replaced set any more. A folder that holds anything but the files of a
-    generation is left alone. Raises ShardSetError, deleting nothing, where the index cannot be read.
-    """
-    try:
-        kept = {*keep, ShardSet.open(folder, check_files=False).index.generation}
-    except ShardSetMissingError:
-        kept = {*keep}
-    swept = [name for name in folder.names() if name not in kept and _is_generation(folder / name)]
-    for name in swept:
-        folder.remove(name)
-    return swept
-
-
-def _is_generation(folder: Folder) -> bool:
-    names = folder.names()
-    return bool(names) and all(_OWN_FILE.fullmatch(name) for name in names)
 
 
 def _table(shards: Sequence[Shard]) -> bytes:

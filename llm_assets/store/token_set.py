@@ -7,16 +7,16 @@ them instead of reading them. Rows of fixed length, which a trainer reads, are s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import IO
 
 import pyarrow as pa
 
-from llm_assets.store import staging
 from llm_assets.store.digest import content_digest
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
+from llm_assets.store.staging import Attempt, begin_in_set, check_complete
 
 FORMAT = 1
 INDEX = "index.json"
@@ -107,7 +107,7 @@ class TokenSet(TokenFiles):
 class StagedTokenSet(TokenFiles):
     """A token set that is complete, but that no reader sees yet."""
 
-    attempt: staging.Attempt
+    attempt: Attempt
     manifest: Manifest
 
     @property
@@ -116,7 +116,8 @@ class StagedTokenSet(TokenFiles):
         return self.folder.uri
 
     def commit(self) -> None:
-        """Put `index.json`: from then on readers see this generation."""
+        """Put `index.json`: from then on readers see this generation. Raises LostFilesError."""
+        check_complete(self.folder, self.attempt.generation, {part.path: part.size for part in self.parts})
         index = {
             "format": FORMAT,
             "kind": "tokens",
@@ -128,19 +129,19 @@ class StagedTokenSet(TokenFiles):
         self.attempt.end()
 
     def discard(self) -> None:
-        """Delete the files."""
+        """Delete the files, unless they were committed."""
         self.attempt.discard()
 
 
 class TokenPartWriter:
     """Writes one part. Used by one thread."""
 
-    def __init__(self, attempt: staging.Attempt, part: int, dtype: str) -> None:
+    def __init__(self, attempt: Attempt, part: int, dtype: str) -> None:
         self._folder, self._part = attempt.folder, part
         self._path = f"{attempt.generation}/part-{part:05d}.arrow"
-        self._opened = self._folder.create(self._path)
-        self._sink: IO[bytes] = self._opened.__enter__()
-        self._writer = pa.ipc.new_file(self._sink, token_schema(dtype))
+        self._open = ExitStack()
+        sink = self._open.enter_context(self._folder.create(self._path))
+        self._writer = self._open.enter_context(pa.ipc.new_file(sink, token_schema(dtype)))
         self._documents = self._tokens = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -151,20 +152,16 @@ class TokenPartWriter:
 
     def close(self) -> TokenPart:
         """Finish the file and describe it."""
-        self._writer.close()
-        self._opened.__exit__(None, None, None)
+        self._open.close()
         size = self._folder.size(self._path)
         return TokenPart(self._path, self._part, self._documents, self._tokens, size)
 
 
-def begin_token_set(folder: Folder) -> staging.Attempt:
+def begin_token_set(folder: Folder) -> Attempt:
     """Start an attempt, after deleting what dead attempts left and what was superseded earlier."""
-    live = TokenSet.open(folder)
-    return staging.begin_in_set(folder, live.manifest.generation if live else None)
 
+    def live() -> str | None:
+        tokens = TokenSet.open(folder)
+        return tokens.manifest.generation if tokens else None
 
-def stage_token_set(
-    attempt: staging.Attempt, dtype: str, parts: Sequence[TokenPart], manifest: Manifest
-) -> StagedTokenSet:
-    """The attempt's files as a set that can be read, then committed or discarded."""
-    return StagedTokenSet(attempt.folder, dtype, tuple(parts), attempt, manifest)
+    return begin_in_set(folder, live)

@@ -1,6 +1,7 @@
 """Tokenizers at rest: `tokenizer.json`, which other libraries load as it is, and what is known about it.
 
-Guarantees that `tokenizer.json` appears complete or not at all: it is written last and is the commit.
+Guarantees that `tokenizer.json` appears complete or not at all, and never changes: it is written last, is the
+commit, and of two that are committed at once the first stays.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import blake3
+
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
 
 TOKENIZER = "tokenizer.json"
-_ABOUT = "about.json"
+
+
+class FrozenTokenizerError(RuntimeError):
+    """A tokenizer was committed where there is another one already."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,9 @@ class StoredTokenizer:
         """The tokenizer committed in the folder; None where there is none."""
         try:
             json_text = folder.read(TOKENIZER).decode()
-            about: dict[str, Any] = json.loads(folder.read(_ABOUT))
         except FileNotFoundError:
             return None
+        about: dict[str, Any] = json.loads(folder.read(_about(json_text)))
         return StoredTokenizer(json_text, Manifest.from_dict(about["manifest"]))
 
 
@@ -53,9 +59,16 @@ class StagedTokenizer:
         return self.folder.uri
 
     def commit(self) -> None:
-        """Put the two files, `tokenizer.json` last."""
-        self.folder.put(_ABOUT, json.dumps({"manifest": self.manifest.as_dict()}, indent=1).encode())
-        self.folder.put(TOKENIZER, self.json_text.encode())
+        """Put the two files, `tokenizer.json` last. Raises FrozenTokenizerError where there is another one."""
+        self.folder.put(_about(self.json_text), json.dumps({"manifest": self.manifest.as_dict()}, indent=1).encode())
+        data = self.json_text.encode()
+        if not self.folder.put_new(TOKENIZER, data) and self.folder.read(TOKENIZER) != data:
+            raise FrozenTokenizerError(f"another run has made {self.manifest.asset} meanwhile, and it stays as it is")
 
     def discard(self) -> None:
         """Nothing was written."""
+
+
+def _about(json_text: str) -> str:
+    """The file beside a `tokenizer.json` with its manifest: one for each content."""
+    return f"_about/{blake3.blake3(json_text.encode()).hexdigest(length=16)}.json"

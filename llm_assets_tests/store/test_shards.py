@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from llm_assets.store import shard_writer
 from llm_assets.store.folder import Folder
-from llm_assets.store.shard_writer import ShardSetWriter, StagedShardSet, sweep
+from llm_assets.store.shard_writer import ShardSetWriter, StagedShardSet
 from llm_assets.store.shards import (
     IndexMalformedError,
     IndexVersionError,
@@ -282,26 +282,6 @@ def test_discarded_and_abandoned_attempts_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="row 0"):
         stage(folder, Example(4, 3, [[[9]]], [0]))
     assert folder.names() == []
-
-
-def test_sweep_takes_old_generations_and_nothing_else(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path))
-    for generation in ("killed", "kept", "replaced", "current"):
-        staged = stage(folder, make_example(1, 4, 8), generation)
-        if generation in ("replaced", "current"):
-            staged.commit({})
-    (tmp_path / "killed" / "shards.arrow").unlink()
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "shard-00000.arrow").touch()
-    (tmp_path / "photos" / "cat.jpg").touch()
-    (tmp_path / "notes.txt").touch()
-    assert sweep(folder, keep=("kept",)) == ["killed", "replaced"]
-    assert folder.names() == ["current", "index.json", "kept", "notes.txt", "photos"]
-    ShardSet.open(folder).verify()
-    (tmp_path / "index.json").write_bytes(b"{")
-    with pytest.raises(IndexMalformedError):
-        sweep(folder)
-    assert "kept" in folder.names()
 
 
 def result_or_error(action: Callable[[], Result]) -> Result | ShardSetError:
