@@ -42,11 +42,17 @@ class CorpusSource(Declared):
     )
     description: str = Field(default="", description="What the source is.")
     owners: list[str] = Field(default_factory=list, description="E-mail addresses, or `team:…`.")
-    tags: dict[str, str] = Field(default_factory=dict)
-    read: Nested[ReadParameters] = Field(default_factory=ReadParameters)
-    clean: Nested[CleanParameters] = Field(default_factory=CleanParameters)
-    dedup: Nested[DedupParameters] = Field(default_factory=DedupParameters)
-    checks: SourceChecks = Field(default_factory=SourceChecks)
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of the assets, to search by.")
+    read: Nested[ReadParameters] = Field(
+        default_factory=ReadParameters, description="Fields of a record: `text_field`, `id_field`."
+    )
+    clean: Nested[CleanParameters] = Field(
+        default_factory=CleanParameters, description="How text is normalised, and the rules it has to pass."
+    )
+    dedup: Nested[DedupParameters] = Field(
+        default_factory=DedupParameters, description="What counts as a copy of an earlier document."
+    )
+    checks: SourceChecks = Field(default_factory=SourceChecks, description="Limits of the checks, as shares.")
 
     @property
     def partitions(self) -> dg.DynamicPartitionsDefinition:

@@ -26,7 +26,7 @@ class Mixture(Declared):
     total_rows: int | None = Field(default=None, description="Rows; default: as many as shares and repetitions allow.")
     description: str = Field(default="", description="What is trained from the mixture.")
     owners: list[str] = Field(default_factory=list, description="E-mail addresses, or `team:…`.")
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of the asset, to search by.")
 
     @property
     def partitions(self) -> dg.DynamicPartitionsDefinition:

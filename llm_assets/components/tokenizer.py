@@ -37,7 +37,7 @@ class Tokenizer(Declared):
     end_of_document: str = Field(default="<|endoftext|>", min_length=1, description="Token after each document.")
     description: str = Field(default="", description="What the tokenizer is for.")
     owners: list[str] = Field(default_factory=list, description="E-mail addresses, or `team:…`.")
-    tags: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of the asset, to search by.")
 
     def link(self, context: dg.ComponentLoadContext) -> TokenizerLink:
         """The link to `tokenizers/<name>`."""

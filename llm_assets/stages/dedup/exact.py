@@ -25,13 +25,16 @@ DUPLICATE = "exact_duplicate"
 VERDICT_SCHEMA = pa.schema(
     [
         pa.field("doc_id", pa.binary(16)),
+        pa.field("file", pa.large_string()),
+        pa.field("record", pa.int64()),
         pa.field("kept", pa.bool_()),
         pa.field("partner_doc_id", pa.binary(16)),
         pa.field("partner_snapshot", pa.large_string()),
         pa.field("similarity", pa.float64()),
     ]
 )
-"""One row per cleaned document, in the same order. The partner is the earlier document that it equals."""
+"""One row per cleaned document, in the same order. The partner is the earlier document that it equals. Copies with
+the same id of their own have the same `doc_id`: file and record tell them apart."""
 
 
 class DedupParameters(Parameters):
@@ -100,7 +103,7 @@ class DedupStage:
         return VERDICT_SCHEMA
 
     def process(self, part: DedupPart) -> Iterator[StageOutput]:
-        """One verdict per document. Batches need the columns content_hash, doc_id and text."""
+        """One verdict per document. Batches need the columns content_hash, doc_id, file, record and text."""
         place = part.first_place
         for batch in part.batches:
             yield self._judge(batch, part.snapshot, place)
@@ -122,7 +125,7 @@ def _verdicts(batch: pa.RecordBatch, partner: pl.DataFrame, kept: npt.NDArray[np
         pl.when(dropped).then("snapshot").alias("partner_snapshot"),
         pl.when(dropped).then(1.0).alias("similarity"),
     )
-    columns = [batch["doc_id"], pa.array(kept)]
+    columns = [batch["doc_id"], batch["file"], batch["record"], pa.array(kept)]
     for name in partners.columns:
         values = partners[name].to_arrow(compat_level=pl.CompatLevel.oldest())
         if name == "partner_doc_id":

@@ -1,0 +1,33 @@
+"""Take the pictures of the docs from a running UI: `python docs/images/take.py http://127.0.0.1:3000`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from llm_assets_tests.end_to_end.browser import browser
+
+HERE = Path(__file__).parent
+
+
+def main(url: str) -> None:
+    """Write the asset graph and the checks of an asset."""
+    with browser(url, width=1900, height=900) as ui:
+        page = ui.open_graph()
+        page.get_by_text("Hide navigation").click()
+        page.mouse.click(332, 74)  # the button that folds the list of groups has no name
+        page.wait_for_timeout(1000)
+        page.reload()
+        page.get_by_text("docs").first.wait_for()
+        page.wait_for_timeout(3000)
+        page.screenshot(path=HERE / "asset-graph.png")
+    with browser(url, width=1500, height=900) as ui:
+        page = ui.open_asset("docs/cleaned", "partitions")
+        page.get_by_text("2026-02").first.click()
+        page.get_by_text("ledger", exact=True).wait_for()
+        page.wait_for_timeout(1000)
+        page.screenshot(path=HERE / "asset-partition.png")
+
+
+main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:3000")
