@@ -6,9 +6,10 @@ changes or comes late, this one's inputs have changed: it is stale and is judged
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -33,6 +34,7 @@ from llm_assets.stages.dedup.exact import (
     DedupParameters,
     DedupPart,
     DedupStage,
+    binary_series,
 )
 from llm_assets.stages.stage import Disposition
 from llm_assets.store.digest import content_digest
@@ -198,16 +200,17 @@ class DedupedLink(Link[StagedSnapshot]):
         verdicts, judged = staged.count(Disposition.VERDICT), documents.cleaned.count(Disposition.KEPT)
         if verdicts != judged:
             return Outcome(NO_COPIES_KEPT.name, False, f"{verdicts:,} verdicts cannot be of {judged:,} documents")
-        own = [value for batch in documents.batches(["content_hash"]) for value in batch["content_hash"].to_pylist()]
-        earlier: set[bytes] = set()
+        own = _hash_frame(documents.batches(["content_hash"]))
+        distinct = own.unique()
         for snapshot in self._earlier(staged.manifest, store):
-            earlier.update(snapshot.table(Disposition.KEPT, ["content_hash"])["content_hash"].to_pylist())
-        copies = len(own) - len(set(own) - earlier)
+            earlier = _hash_frame(snapshot.batches(Disposition.KEPT, ["content_hash"]))
+            distinct = distinct.join(earlier, on="content_hash", how="anti")
+        copies = own.height - distinct.height
         return Outcome(
             NO_COPIES_KEPT.name,
             copies == 0,
-            f"{copies:,} of {len(own):,} kept documents equal another one",
-            {"kept": len(own), "copies": copies},
+            f"{copies:,} of {own.height:,} kept documents equal another one",
+            {"kept": own.height, "copies": copies},
         )
 
     def _earlier(self, manifest: Manifest, store: Store) -> Iterator[Snapshot]:
@@ -234,6 +237,11 @@ class DedupedLink(Link[StagedSnapshot]):
             values={"judged_against": ", ".join(sorted(staged.manifest.inputs))},
             samples={"dropped": sample_rows(rows)},
         )
+
+
+def _hash_frame(batches: Iterable[pa.RecordBatch]) -> pl.DataFrame:
+    table = pa.Table.from_batches(batches, pa.schema([CLEANED_SCHEMA.field("content_hash")]))
+    return pl.DataFrame({"content_hash": binary_series(table["content_hash"])})
 
 
 def _as_inputs(snapshots: Sequence[Snapshot]) -> dict[str, Input]:

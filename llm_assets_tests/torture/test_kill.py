@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from llm_assets.cli.demo_data import write_demo_data
@@ -32,7 +34,8 @@ from llm_assets_tests.torture.stores import (
     visible_bytes,
 )
 
-KILLS = 30 if os.environ.get("LLM_ASSETS_TORTURE") == "full" else 3
+FULL = os.environ.get("LLM_ASSETS_TORTURE") == "full"
+KILLS = 30 if FULL else 3
 COMMAND = Path(sys.executable).with_name("llm-assets")
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(3600)]
@@ -45,12 +48,12 @@ class Place:
     root: Path
     home: Path
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, command: Sequence[str] = (str(COMMAND),)) -> subprocess.Popen[str]:
         """`llm-assets run demo`, in a process group of its own."""
         self.home.mkdir(exist_ok=True)
         (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         return subprocess.Popen(
-            [COMMAND, "run", "demo"],
+            [*command, "run", "demo"],
             cwd=PROJECT,
             env={**os.environ, "LLM_ASSETS_ROOT": str(self.root), "DAGSTER_HOME": str(self.home)},
             stdout=subprocess.PIPE,
@@ -117,3 +120,53 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             assert unfinished_runs(place.home) == [], where
         stages |= made
     print(f"seen when killed: {sorted(stages)}")
+
+
+_COMMIT_AND_DIE = """
+import os, sys
+from llm_assets.resources.io_manager import PartitionIOManager
+commit, countdown = PartitionIOManager.handle_output, int(sys.argv.pop(1))
+def commit_and_die(self, context, staged):
+    global countdown
+    commit(self, context, staged)
+    countdown -= 1
+    if countdown < 0:
+        os._exit(77)
+PartitionIOManager.handle_output = commit_and_die
+from llm_assets.cli.app import app
+app()
+"""
+
+
+@pytest.mark.parametrize("commits", [0, 4, 9, 11, 13, 16] if FULL else [11])
+def test_killed_between_the_commit_and_what_dagster_knows_of_it(commits: int, tmp_path: Path) -> None:
+    """The store has a partition of which the instance has no materialization: the next run makes both agree."""
+    write_demo_data(Folder(str(tmp_path / "landing")), megabytes=1)
+    with quick_folder() as folder:
+        place = Place(fresh_copy(tmp_path / "landing", folder), folder / "home")
+        died = place.start([sys.executable, "-c", _COMMIT_AND_DIE, str(commits)])
+        output, _ = died.communicate(timeout=600)
+        assert died.returncode == 77, output
+        before = statuses(place.root)
+        made = {name for name, status in before.items() if status.startswith("current")}
+        assert len(made) == commits + 1
+        with reading(place.root):
+            place.complete()
+        after = statuses(place.root)
+        assert len(after) == 17 and all(status.startswith("current") for status in after.values())
+        assert {name: after[name] for name in made} == {name: before[name] for name in made}
+        assert materialized(place.home) == {name: status.split()[1] for name, status in after.items()}
+        assert attempts_on_record(place.root) == [] and unfinished_runs(place.home) == []
+
+
+def materialized(home: Path) -> dict[str, str]:
+    """The data version of every partition that the instance knows."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        found: dict[str, str] = {}
+        for key in instance.all_asset_keys():
+            for partition in instance.get_materialized_partitions(key) or [None]:
+                record = instance.get_latest_data_version_record(key, partition_key=partition)
+                assert record is not None and record.asset_materialization is not None
+                version = (record.asset_materialization.tags or {})["dagster/data_version"]
+                found[f"{'/'.join(key.path)}[{partition or ''}]"] = version
+        return found

@@ -56,8 +56,8 @@ class ContentIndex:
         frames = [
             pl.DataFrame(
                 {
-                    "hash": _binary(table["content_hash"]),
-                    "doc_id": _binary(table["doc_id"]),
+                    "hash": binary_series(table["content_hash"]),
+                    "doc_id": binary_series(table["doc_id"]),
                     "snapshot": pl.repeat(snapshot, table.num_rows, eager=True, dtype=pl.String),
                     "place": np.arange(table.num_rows, dtype=np.int64),
                 }
@@ -67,7 +67,8 @@ class ContentIndex:
         return ContentIndex(pl.concat(frames).unique("hash", keep="first", maintain_order=True))
 
 
-def _binary(column: pa.ChunkedArray) -> pl.Series:
+def binary_series(column: pa.ChunkedArray) -> pl.Series:
+    """A fixed-size binary column for Polars, which has variable-size ones only."""
     return pl.Series(values=pl.from_arrow(column.cast(pa.large_binary())), dtype=pl.Binary)
 
 
@@ -110,7 +111,7 @@ class DedupStage:
             place += batch.num_rows
 
     def _judge(self, batch: pa.RecordBatch, snapshot: str, place: int) -> StageOutput:
-        hashes = pl.DataFrame({"hash": _binary(pa.chunked_array([batch["content_hash"]]))})
+        hashes = pl.DataFrame({"hash": binary_series(pa.chunked_array([batch["content_hash"]]))})
         partner = hashes.join(self.index.frame, on="hash", how="left", maintain_order="left")
         first = (partner["snapshot"] == snapshot).to_numpy() & (
             partner["place"].to_numpy() == np.arange(place, place + batch.num_rows)
