@@ -51,7 +51,7 @@ class TinyGPT(nn.Module):
 
 parser = argparse.ArgumentParser(description="Train a small GPT on a mixture.")
 parser.add_argument("mixture", nargs="?", help="URI; default: newest version of `demo` in $LLM_ASSETS_ROOT or ./data")
-parser.add_argument("--steps", type=int, default=240)
+parser.add_argument("--steps", type=int, default=200)
 parser.add_argument("--batch", type=int, default=4, help="rows in a batch")
 parser.add_argument("--length", type=int, default=128, help="tokens used of each row, from its start")
 arguments = parser.parse_args()

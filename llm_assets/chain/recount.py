@@ -95,9 +95,11 @@ def _differences(shards: ShardSet, plan: RowPlan, start: NDArray[np.int32], part
         rows += int(_differing_rows(bounds, length, *shards.document_lengths(first, last)))
         target = np.repeat(np.arange(last - first), np.diff(bounds)) * shards.sequence_length + start[here]
         ids = _read_only(shards.input_ids(first, last).reshape(-1))
-        for part, begin in zip(parts, first_document[:-1].tolist(), strict=True):
-            mine = np.flatnonzero((document >= begin) & (document < begin + part.documents))
-            pieces = document[mine] - begin, plan.piece_start[here][mine], length[mine], target[mine]
+        order = np.argsort(document, kind="stable")
+        cuts = np.searchsorted(document[order], first_document)
+        for number in np.flatnonzero(np.diff(cuts)).tolist():
+            part, mine = parts[number], order[cuts[number] : cuts[number + 1]]
+            pieces = document[mine] - first_document[number], plan.piece_start[here][mine], length[mine], target[mine]
             tokens += int(_differing_tokens(ids, _read_only(part.tokens), part.offsets, *pieces))
     return tokens, rows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,18 +63,22 @@ class Versions:
 
     def find(self, recipe: Recipe) -> str | None:
         """The version that is this recipe."""
-        for name in reversed(self.names()):
-            found = self.recipe(name)
-            if found is not None and found.fingerprint == recipe.fingerprint:
+        return self._find(recipe, self.names())
+
+    def _find(self, recipe: Recipe, names: Sequence[str]) -> str | None:
+        for name in reversed(names):
+            if Recipe.from_json((self.folder / name).read(RECIPE)).fingerprint == recipe.fingerprint:
                 return name
         return None
 
     def register(self, recipe: Recipe) -> str:
         """The version that is this recipe: the one there is, or a new one."""
         while True:
-            name = self.find(recipe)
-            if name is not None:
+            # The number follows from the names that were searched: if others register meanwhile, it is taken.
+            names = self.names()
+            found = self._find(recipe, names)
+            if found is not None:
+                return found
+            name = f"v{int(names[-1][1:]) + 1 if names else 1}"
+            if self.folder.put_new(f"{name}/{RECIPE}", recipe.to_json()):
                 return name
-            taken = self.names()
-            name = f"v{int(taken[-1][1:]) + 1 if taken else 1}"
-            self.folder.put_new(f"{name}/{RECIPE}", recipe.to_json())

@@ -8,6 +8,7 @@ log entry they are staging. Which rows are kept is not decided here.
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -26,7 +27,8 @@ from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
 
 PARTITION_COLUMNS = ["snapshot", "disposition"]
-COMMIT_ATTEMPTS = 20
+COMMIT_ATTEMPTS = 60
+_LONGEST_PAUSE_SECONDS = 1.0
 _PROPERTY = "llm_assets"
 _DICTIONARY_COLUMNS = ["file", "error", "partner_snapshot"]
 
@@ -247,7 +249,7 @@ class DocumentTable:
             except CommitFailedError:
                 if attempt == COMMIT_ATTEMPTS:
                     raise
-                time.sleep(0.05 * attempt)
+                time.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.05 * attempt)))
 
     def _commit_once(self, staged: StagedSnapshot) -> None:
         table = self._open() or self._create()
@@ -257,7 +259,11 @@ class DocumentTable:
             schema=self._delta_schema,
             partition_by=PARTITION_COLUMNS,
             partition_filters=[("snapshot", "=", staged.manifest.partition)],
-            commit_properties=CommitProperties(custom_metadata={_PROPERTY: _summary(staged.manifest)}),
+            # Without this, delta-rs adds the files to whatever was committed since, this very snapshot included,
+            # and does not see what it should have replaced.
+            commit_properties=CommitProperties(
+                custom_metadata={_PROPERTY: _summary(staged.manifest)}, max_commit_retries=0
+            ),
         )
 
     def _open(self) -> DeltaTable | None:

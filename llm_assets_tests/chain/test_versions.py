@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -52,23 +53,27 @@ def test_a_registration_that_was_killed_is_no_version(tmp_path: Path) -> None:
     assert versions.register(recipe()) == "v1" and versions.recipe("v1") == recipe()
 
 
-def register(path: str, digests: list[str], made: multiprocessing.Queue[dict[str, str]]) -> None:
+def register(path: str, digests: list[str], answer: str) -> None:
     versions = versions_at(path)
-    made.put({digest: versions.register(recipe(digest)) for digest in digests})
+    Path(answer).write_text(json.dumps({digest: versions.register(recipe(digest)) for digest in digests}))
 
 
 def test_several_processes_register_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    made: multiprocessing.Queue[dict[str, str]] = context.Queue()
     digests = [str(number) for number in range(12)]
     orders = [digests[shift:] + digests[:shift] for shift in range(0, 12, 3)]
-    processes = [context.Process(target=register, args=(str(tmp_path), order, made)) for order in orders]
+    answering = [tmp_path / f"answer-{number}.json" for number in range(len(orders))]
+    processes = [
+        context.Process(target=register, args=(str(tmp_path / "demo"), order, str(answer)))
+        for order, answer in zip(orders, answering, strict=True)
+    ]
     for process in processes:
         process.start()
-    answers = [made.get(timeout=60) for _ in processes]
     for process in processes:
         process.join(60)
-    versions = versions_at(tmp_path)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    answers = [json.loads(answer.read_text()) for answer in answering]
+    versions = versions_at(tmp_path / "demo")
     assert all(answer == answers[0] for answer in answers)
     assert sorted(answers[0].values()) == sorted(versions.names()) == sorted(f"v{n}" for n in range(1, 13))
     for digest, name in answers[0].items():

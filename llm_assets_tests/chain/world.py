@@ -136,7 +136,7 @@ class World:
             raise RefusedError(failed)
         staged.commit()
         manifest = link.committed(self.store, partition)
-        assert manifest == staged.manifest
+        assert manifest is not None and manifest.digest == staged.manifest.digest
         self.commits.append(manifest.name)
         return manifest
 

@@ -37,14 +37,19 @@ class Browser:
         self.page.goto(f"{self.url}{path}")
         return self.page
 
-    def open_graph(self) -> Page:
-        """The graph of all assets, all groups expanded."""
+    def open_graph(self, *, alone: bool = False) -> Page:
+        """The graph of all assets, all groups expanded; where `alone`, without what is left of it."""
         page = self.open("/asset-groups")
         page.get_by_text("docs").first.wait_for()
+        if alone:
+            page.get_by_text("Hide navigation").click()
+            page.get_by_label("panel_show_right").last.click()
+            page.wait_for_timeout(500)  # the graph is laid out in the room that there is when its groups expand
         size = page.viewport_size
         assert size is not None
         page.mouse.click(size["width"] * 0.65, size["height"] * 0.85, button="right")
         page.get_by_role("menuitem", name=re.compile("Expand all groups")).click()
+        page.mouse.move(0, 0)  # an asset under the mouse looks otherwise
         return page
 
     def open_asset(self, key: str, view: str) -> Page:

@@ -228,9 +228,9 @@ def test_snapshots_that_arrive_in_turn_become_versions_without_anybody(demo: Dem
         arrive(demo.place, place, "docs", "2026-01")
         arrive(demo.place, place, "code", "2026-01")
         land(place.root / "landing", "docs", "bad name!", range(1))
-        wait_for("the first version", lambda: made(server, "v1"), 300, every=1)
+        wait_for("the first version", lambda: made(server, "v1"), 500, every=1)
         arrive(demo.place, place, "docs", "2026-02")
-        wait_for("the second version", lambda: made(server, "v2"), 300, every=1)
+        wait_for("the second version", lambda: made(server, "v2"), 500, every=1)
         runs = wait_for("the last run to end", lambda: finished(server), 60)
         sensor = server.query(TICKS, name="docs_landing")["sensorOrError"]["sensorState"]
 

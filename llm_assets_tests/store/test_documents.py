@@ -251,6 +251,57 @@ def test_commits_of_several_processes_all_succeed(tmp_path: Path) -> None:
     assert DeltaTable(table.folder.uri).to_pyarrow_table().num_rows == 16
 
 
+def commit_the_same(path: str, name: str, rounds: int) -> None:
+    """What each of the processes below does."""
+    table = table_at(path)
+    for number in range(rounds):
+        staged(table, "same", {"kept": [f"{name} {number} {part}" for part in range(3)]}).commit()
+
+
+def test_processes_that_commit_the_same_snapshot_replace_each_other(tmp_path: Path) -> None:
+    """Every version of the table has the rows of one of them."""
+    context = multiprocessing.get_context("spawn")
+    names = [f"p{number}" for number in range(4)]
+    processes = [context.Process(target=commit_the_same, args=(str(tmp_path / "t"), name, 4)) for name in names]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    table = table_at(tmp_path / "t")
+    assert DeltaTable(table.folder.uri).version() == 16
+    for version in range(1, 17):
+        rows_there = pl.read_delta(table.folder.uri, version=version)["text"].to_list()
+        assert len(rows_there) == 3 and len({text.rsplit(" ", 1)[0] for text in rows_there}) == 1
+    assert len(table.committed_generations()) == 16 and unfinished(table) == []
+
+
+@pytest.mark.parametrize("other", ["a", "b"])
+def test_a_commit_between_reading_and_writing_the_log(
+    other: str, table: DocumentTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(table, "a", "old")
+    mine, theirs = staged(table, "a", {"kept": ["mine"]}), staged(table, other, {"kept": ["theirs"]})
+    opened = DocumentTable._open
+    waiting = [theirs]
+
+    def disturbed(self: DocumentTable) -> DeltaTable | None:
+        found = opened(self)
+        if waiting:
+            waiting.pop().commit()
+        return found
+
+    monkeypatch.setattr(DocumentTable, "_open", disturbed)
+    mine.commit()
+    found = pl.read_delta(table.folder.uri)
+    assert (
+        dict(found.select("snapshot", "text").iter_rows()) == {"b": "theirs", "a": "mine"}
+        if other == "b"
+        else {"a": "mine"}
+    )
+    assert found.height == len({"a", other})
+
+
 def test_parquet_files_say_how_many_rows_the_log_does(table: DocumentTable) -> None:
     staged(table, "a", {"kept": ["one", "two"], "rejected": ["r"]}).commit()
     actions = pa.table(DeltaTable(table.folder.uri).get_add_actions(flatten=True)).to_pylist()
