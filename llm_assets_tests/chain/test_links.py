@@ -61,6 +61,29 @@ def test_what_is_discarded_leaves_nothing(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LINKS)
+def test_a_discard_after_the_commit_changes_nothing(world: World, name: str) -> None:
+    link, partition = link_of(world, name)
+    staged = world.make(link, partition)
+    staged.commit()
+    before = files(world.store.root)
+    staged.discard()
+    assert files(world.store.root) == before
+    assert link.committed(world.store, partition) == staged.manifest
+
+
+@pytest.mark.parametrize("name", [name for name in LINKS if name != "bpe"])
+def test_of_two_attempts_at_once_the_last_to_commit_is_seen(world: World, name: str) -> None:
+    link, partition = link_of(world, name)
+    first, second = world.make(link, partition), world.make(link, partition)
+    for staged in (second, first):
+        staged.commit()
+        assert link.committed(world.store, partition) == staged.manifest
+        assert all(outcome.passed for outcome in world.outcomes(link, staged).values() if "rate" not in outcome.check)
+    world.make(link, partition).discard()
+    assert link.committed(world.store, partition) == first.manifest
+
+
+@pytest.mark.parametrize("name", LINKS)
 def test_the_ledger_balances(made_world: World, name: str) -> None:
     link, partition = link_of(made_world, name)
     manifest = link.committed(made_world.store, partition)

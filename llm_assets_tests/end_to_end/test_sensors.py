@@ -198,6 +198,62 @@ def test_a_refused_snapshot_does_not_hold_up_versions(automation: Automation) ->
     assert automation.request("first_versions").partition_key == "v1"
 
 
+# --- automation conditions -----------------------------------------------------------------------------------------
+
+
+class Evaluations:
+    """Evaluations of all automation conditions, one after the other, as the daemon does them."""
+
+    def __init__(self, automation: Automation) -> None:
+        self.automation = automation
+        self.cursor: dg.AssetDaemonCursor | None = None
+
+    def requested(self) -> set[str]:
+        """What the next evaluation requests, as `asset[partition]`."""
+        result = dg.evaluate_automation_conditions(
+            self.automation.definitions, self.automation.instance, cursor=self.cursor
+        )
+        self.cursor = result.cursor
+        return {
+            f"{one.key.to_user_string()}[{partition or ''}]"
+            for one in result.results
+            for partition in result.get_requested_partitions(one.key)
+        }
+
+
+def test_each_stage_follows_the_one_before_it_and_the_tokenizer_is_made_once(automation: Automation) -> None:
+    evaluations = Evaluations(automation)
+    land(automation.landing, "web", "2026-01", range(20))
+    reading = automation.request("web_landing")
+    assert evaluations.requested() == set()
+    automation.fulfil(reading)
+    assert evaluations.requested() == {"web/cleaned[2026-01]", "web/deduped[2026-01]"}
+    assert automation.make(CHAIN[1:], "2026-01")
+    assert evaluations.requested() == {"tokenizers/bytes_and_more[]"}
+    assert automation.make(["tokenizers/bytes_and_more"], None)
+    assert evaluations.requested() == {"web/tokenized[2026-01]", "web/packed[2026-01]"}
+    assert automation.make(REST, "2026-01")
+    assert evaluations.requested() == set()
+
+    land(automation.landing, "web", "2026-02", range(20, 40))
+    automation.fulfil(automation.request("web_landing"))
+    assert evaluations.requested() == {f"{asset}[2026-02]" for asset in [*CHAIN[1:], *REST]}
+    assert automation.make([*CHAIN[1:], *REST], "2026-02")
+    assert evaluations.requested() == set()
+
+
+def test_nothing_follows_a_refused_snapshot_nor_waits_for_it(automation: Automation) -> None:
+    evaluations = Evaluations(automation)
+    land(automation.landing, "web", "2026-01", range(5), broken=5)
+    assert not automation.fulfil(automation.request("web_landing"))
+    assert evaluations.requested() == set()
+    land(automation.landing, "web", "2026-02", range(5, 20))
+    automation.fulfil(automation.request("web_landing"))
+    assert evaluations.requested() == {"web/cleaned[2026-02]", "web/deduped[2026-02]"}
+    assert automation.make(CHAIN[1:], "2026-02")
+    assert evaluations.requested() == {"tokenizers/bytes_and_more[]"}
+
+
 # --- with the daemon -----------------------------------------------------------------------------------------------
 
 RUNS = """{

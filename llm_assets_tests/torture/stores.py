@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from llm_assets.chain.shard_partition import begin_shards, open_shards
 from llm_assets.cli.status import project_status
-from llm_assets.components.project import load_project
+from llm_assets.components.project import Project, load_project
 from llm_assets.definitions import PROJECT
 from llm_assets.store.documents import DocumentTable
 from llm_assets.store.folder import Folder
@@ -49,10 +50,15 @@ def quick_folder() -> Generator[Path]:
 
 def statuses(root: Path) -> dict[str, str]:
     """State and digest of every partition, as `llm-assets status` tells them."""
-    found = project_status(load_project(PROJECT), Store(Folder(str(root))))
+    found = project_status(_project(), Store(Folder(str(root))))
     return {
         f"{each.asset}[{each.partition}]": f"{each.state} {each.manifest and each.manifest.digest}" for each in found
     }
+
+
+@cache
+def _project() -> Project:
+    return load_project(PROJECT)
 
 
 def tables(root: Path) -> Iterator[DocumentTable]:

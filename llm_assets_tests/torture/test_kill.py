@@ -110,6 +110,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
                 output = place.complete()
                 reader.read_everything()
             kills += killed
+            duration = duration if killed else min(duration, moment)
             print(f"trial {trial}: {'killed' if killed else 'over'} after {moment:.1f} s; read {reader.reads}")
             where = f"seed {seed}, trial {trial}\n{output}"
             assert statuses(place.root) == expected, where

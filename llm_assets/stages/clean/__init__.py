@@ -1,1 +1,1 @@
-"""Cleaning: normalise a document's text, measure it once, and judge the measurements against thresholds."""
+"""Cleaning: repair and normalise a document's text, measure it once, and judge the measurements against thresholds."""

@@ -1,4 +1,4 @@
-"""The kernel of `measure`: what is counted in a document, in one pass over its bytes.
+"""The kernel of `measure` that looks at characters, words and the lines of `str.splitlines()`, in one pass.
 
 Guarantees that time is proportional to the bytes, that nothing outside a document's bytes is read, and that no
 Python object is made. What the counts amount to (ratios, names) is `measure`'s business. The flags of
@@ -21,6 +21,8 @@ ALPHABETIC: Final = 4
 UPPER: Final = 8
 DIGIT: Final = 16
 SYMBOL: Final = 32
+TERMINAL: Final = 64
+CLOSING: Final = 128
 _UPPER_BIT, _DIGIT_BIT = 3, 4
 
 # Columns of the counts, each of one document.
@@ -30,23 +32,31 @@ WORDS: Final = 2
 NON_SYMBOL_WORDS: Final = 3
 NON_SYMBOL_CHARACTERS: Final = 4  # of the non-symbol words
 STOP_WORDS: Final = 5
-HASHES: Final = 6
-ELLIPSES: Final = 7
-BULLET_LINES: Final = 8
-ELLIPSIS_LINES: Final = 9
-ALPHABETIC_WORDS: Final = 10
-DIGITS: Final = 11
-UPPERS: Final = 12
-SPACES: Final = 13
-COLUMNS: Final = 14
+ELLIPSES: Final = 6
+BULLET_LINES: Final = 7
+ELLIPSIS_LINES: Final = 8
+ALPHABETIC_WORDS: Final = 9
+FOREIGN_DIGITS: Final = 10  # those that are not ASCII; `phrases` counts the others
+FOREIGN_UPPERS: Final = 11
+SPACES: Final = 12
+UPPER_WORDS: Final = 13
+LONGEST_WORD: Final = 14
+SENTENCES: Final = 15
+TERMINAL_LINES: Final = 16
+COLUMNS: Final = 17
+
+# A mark that ends a sentence does so before any character if it is of a script that puts no space there.
+_WIDE: Final = 0x3000
 
 _LINE_FEED, _CARRIAGE_RETURN = 0x0A, 0x0D
-_HASH, _HYPHEN, _DOT, _BULLET, _ELLIPSIS = 0x23, 0x2D, 0x2E, 0x2022, 0x2026
+_EXCLAMATION, _QUESTION, _QUOTE, _APOSTROPHE = 0x21, 0x3F, 0x22, 0x27
+_HYPHEN, _DOT, _BULLET, _ELLIPSIS = 0x2D, 0x2E, 0x2022, 0x2026
 _LAST_CODE_POINT = 0x10FFFF
 _NO_WORD = -1
 
 _Bytes = npt.NDArray[np.uint8]
 _Integers = npt.NDArray[np.int64]
+_Places = npt.NDArray[np.int32]
 
 MAX_STOP_WORDS: Final = 64
 _BUCKETS = 256
@@ -89,22 +99,46 @@ def _bucket(size: int, first_byte: int, last_byte: int) -> np.int64:
 
 
 @numba.njit(nogil=True, cache=True)
-def count(offsets: _Integers, data: _Bytes, classes: _Bytes, stop_words: StopWords) -> npt.NDArray[np.int64]:
-    """Counts of every document: int64[documents, COLUMNS]. `classes` is `class_table()`.
+def count(
+    offsets: _Integers,
+    data: _Bytes,
+    classes: _Bytes,
+    stop_words: StopWords,
+    starts: _Places,
+    sizes: _Places,
+    ends: _Places,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Counts of every document int64[documents, COLUMNS], and the `bounds` of `ngrams.Words`.
 
-    Document i is `data[offsets[i]:offsets[i + 1]]`.
+    Document i is `data[offsets[i]:offsets[i + 1]]`, under 2 GiB; `classes` is `class_table()`. Where the words stand
+    is written to `starts`, `sizes` and `ends` (int32, as `ngrams.Words` has them), which need room for half the bytes
+    and a word per document.
     """
     counts = np.zeros((len(offsets) - 1, COLUMNS), np.int64)
+    bounds = np.zeros(len(offsets), np.int64)
     for document in range(len(counts)):
         text = data[offsets[document] : offsets[document + 1]]
-        _count_document(text, classes, stop_words, counts[document])
-    return counts
+        first = bounds[document]
+        row = counts[document]
+        _count_document(text, classes, stop_words, row, starts[first:], sizes[first:], ends[first:])
+        bounds[document + 1] = first + row[WORDS]
+    return counts, bounds
 
 
 @numba.njit(nogil=True, cache=True)
-def _count_document(text: _Bytes, classes: _Bytes, stop_words: StopWords, row: _Integers) -> None:
+def _count_document(
+    text: _Bytes,
+    classes: _Bytes,
+    stop_words: StopWords,
+    row: _Integers,
+    starts: _Places,
+    sizes: _Places,
+    ends: _Places,
+) -> None:
     """Count one document into its row of zeros. One long function: a call for each word takes a third of the speed."""
-    position = line_start = word_end = spaces = 0
+    position = line_start = word_end = spaces = words = word_characters = sentences = longest = 0
+    uppers = digits = ellipses = 0
+    unfinished = 0  # 1 where the line has words behind its last end of a sentence
     stop_words_seen = np.uint64(0)
     while position < len(text):
         # `_decode` would do for ASCII too, here and within a word, but the call is dear.
@@ -122,27 +156,39 @@ def _count_document(text: _Bytes, classes: _Bytes, stop_words: StopWords, row: _
                     position += 1
                 row[LINES] += 1
                 row[ELLIPSIS_LINES] += _ends_in_ellipsis(text, line_start, word_end)
+                row[TERMINAL_LINES] += _ends_as_in_c4(text, line_start, word_end)
+                sentences += unfinished
+                unfinished = 0
                 line_start = position
             continue
 
         if word_end <= line_start:
             row[BULLET_LINES] += code in (_BULLET, _HYPHEN)
         word_start = position
-        characters = uppers = digits = dots = hashes = ellipses = 0
+        continuing = dots = 0
+        ended, wide = -1, False  # the byte behind the last mark that ends a sentence, and what closes it
         some, every = np.uint8(0), np.uint8(0xFF)
         while True:
-            position += size
-            characters += 1
             some |= kind
             every &= kind
-            uppers += (kind >> _UPPER_BIT) & 1
-            digits += (kind >> _DIGIT_BIT) & 1
-            hashes += code == _HASH
-            ellipses += code == _ELLIPSIS
-            dots = dots + 1 if code == _DOT else 0
-            if dots == 3:
-                ellipses += 1
-                dots = 0
+            position += size
+            # All that few characters need is behind this one branch.
+            if kind & (TERMINAL | CLOSING) or size > 1:
+                if size > 1:
+                    continuing += size - 1
+                    uppers += (kind >> _UPPER_BIT) & 1
+                    digits += (kind >> _DIGIT_BIT) & 1
+                    ellipses += code == _ELLIPSIS
+                elif code == _DOT:
+                    dots = dots + 1 if dots and text[position - 2] == _DOT else 1
+                    if dots == 3:
+                        ellipses += 1
+                        dots = 0
+                if kind & TERMINAL:
+                    sentences += wide and ended < position - size
+                    ended, wide = position, code >= _WIDE
+                elif kind & CLOSING and ended == position - size:
+                    ended = position
             if position == len(text):
                 break
             code, size = np.int64(text[position]), 1
@@ -152,13 +198,15 @@ def _count_document(text: _Bytes, classes: _Bytes, stop_words: StopWords, row: _
             if kind & SPACE:
                 break
         word_end = position
-        row[WORDS] += 1
-        row[CHARACTERS] += characters
-        row[UPPERS] += uppers
-        row[DIGITS] += digits
-        row[HASHES] += hashes
-        row[ELLIPSES] += ellipses
+        characters = word_end - word_start - continuing
+        sentences += ended == word_end or wide
+        unfinished = ended != word_end
+        longest = max(longest, characters)
+        word_characters += characters
+        starts[words], sizes[words], ends[words] = word_start, word_end - word_start, word_characters
+        words += 1
         row[ALPHABETIC_WORDS] += (some & ALPHABETIC) != 0
+        row[UPPER_WORDS] += (every & UPPER) != 0
         if not every & SYMBOL:
             row[NON_SYMBOL_WORDS] += 1
             row[NON_SYMBOL_CHARACTERS] += characters
@@ -169,8 +217,15 @@ def _count_document(text: _Bytes, classes: _Bytes, stop_words: StopWords, row: _
     if line_start < len(text):
         row[LINES] += 1
         row[ELLIPSIS_LINES] += _ends_in_ellipsis(text, line_start, word_end)
+        row[TERMINAL_LINES] += _ends_as_in_c4(text, line_start, word_end)
+    row[SENTENCES] = sentences + unfinished
+    row[FOREIGN_UPPERS] = uppers
+    row[FOREIGN_DIGITS] = digits
+    row[ELLIPSES] = ellipses
+    row[WORDS] = words
+    row[LONGEST_WORD] = longest
     row[SPACES] = spaces
-    row[CHARACTERS] += spaces
+    row[CHARACTERS] = word_characters + spaces
     row[STOP_WORDS] = _ones(stop_words_seen)
 
 
@@ -203,6 +258,17 @@ def _ends_in_ellipsis(text: _Bytes, start: int, end: int) -> bool:
         return False
     a, b, c = text[end - 3], text[end - 2], text[end - 1]
     return (a == _DOT and b == _DOT and c == _DOT) or (a == 0xE2 and b == 0x80 and c == 0xA6)
+
+
+@numba.njit(nogil=True, cache=True)
+def _ends_as_in_c4(text: _Bytes, start: int, end: int) -> bool:
+    """Whether `text[start:end]` ends with one of . ! ? " ' but not with three dots."""
+    if end <= start:
+        return False
+    last = text[end - 1]
+    if last == _DOT:
+        return end - start < 3 or text[end - 2] != _DOT or text[end - 3] != _DOT
+    return last in (_EXCLAMATION, _QUESTION, _QUOTE, _APOSTROPHE)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -6,9 +6,12 @@ and copying the column only where one of them changes.
 
 from __future__ import annotations
 
+import re
+import sys
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +20,9 @@ import pyarrow.compute as pc
 from llm_assets.stages.clean.texts import text_buffers
 from llm_assets.store.arrow import byte_lengths
 
-Form = Literal["NFC", "none"]
+Form = Literal["NFC", "NFKC", "none"]
+
+_MANY: Final = 32  # more marks on one letter than any language has
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,21 @@ class Normalised:
 
 def normalise_text(text: str, form: Form) -> str:
     """One text in the form; "none" leaves it alone."""
-    return text if form == "none" else unicodedata.normalize(form, text)
+    if form == "none" or unicodedata.is_normalized(form, text):
+        return text
+    # Python sorts the marks on a letter in quadratic time, unless they are in order already.
+    return unicodedata.normalize(form, _many_marks().sub(_in_order, text))
+
+
+@cache
+def _many_marks() -> re.Pattern[str]:
+    marks = "".join(chr(code) for code in range(sys.maxunicode + 1) if unicodedata.combining(chr(code)))
+    return re.compile(f"[{marks}]{{{_MANY},}}")
+
+
+def _in_order(marks: re.Match[str]) -> str:
+    decomposed = "".join(unicodedata.normalize("NFD", mark) for mark in marks[0])
+    return "".join(sorted(decomposed, key=unicodedata.combining))
 
 
 def normalise(texts: pa.LargeStringArray, form: Form) -> Normalised:
@@ -45,9 +64,10 @@ def normalise(texts: pa.LargeStringArray, form: Form) -> Normalised:
     candidates = ~pc.call_function("string_is_ascii", [texts]).to_numpy(zero_copy_only=False)
     for document in np.flatnonzero(candidates).tolist():
         text = str(data[offsets[document] : offsets[document + 1]].data, "utf-8")
-        if not unicodedata.is_normalized(form, text):
+        normal = normalise_text(text, form)
+        if normal != text:
             changed[document] = True
-            replacements.append(unicodedata.normalize(form, text))
+            replacements.append(normal)
     if not replacements:
         return Normalised(texts, 0, 0)
     result = pc.call_function(

@@ -3,7 +3,8 @@
 Guarantees that a rule set is nothing but a list of `Rule`: a statistic, a bound, a threshold and a name. How a
 statistic is measured stands in `measure`, the comparison itself in `judge`.
 
-A new rule set is a subclass of `RuleSet` and a field of `CleanParameters`.
+A new rule set is a subclass of `RuleSet` and a field of `CleanParameters`. The published sets are in
+`published_rules`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -80,9 +81,10 @@ class RuleSet(Parameters):
         return self
 
 
-_Number = Annotated[int | None, Field(ge=0)]
-_Length = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
-_Fraction = Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)]
+Number = Annotated[int | None, Field(ge=0)]
+Length = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)]
+Threshold = Annotated[float | None, Field(allow_inf_nan=False)]
 
 
 class LengthRule(RuleSet):
@@ -92,42 +94,27 @@ class LengthRule(RuleSet):
     million is a dump of many documents that was never split.
     """
 
-    min_characters: Annotated[_Number, Limit(Bound.AT_LEAST, "characters")] = 50
-    max_characters: Annotated[_Number, Limit(Bound.AT_MOST, "characters")] = 10_000_000
+    min_characters: Annotated[Number, Limit(Bound.AT_LEAST, "characters")] = 50
+    max_characters: Annotated[Number, Limit(Bound.AT_MOST, "characters")] = 10_000_000
 
 
-GOPHER_STOP_WORDS: Final = ("the", "be", "to", "of", "and", "that", "have", "with")
+class Range(Parameters):
+    """Thresholds on one statistic that a source chooses freely: `min`, `max` or both."""
 
+    min: Threshold = None
+    max: Threshold = None
 
-class GopherQuality(RuleSet):
-    """The quality rules of Gopher: Rae et al. 2021, arXiv:2112.11446, appendix A.1.1, with its thresholds.
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("neither min nor max is given")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max}): no document could pass")
+        return self
 
-    The paper leaves open what a word, a line, a bullet and an ellipsis are. Here each is what datatrove 0.10.1
-    makes of it, on words split at white space:
-
-    - `min_words`, `max_words` and the mean word length leave out words of symbols alone; the ratios do not.
-    - A line is one of `str.splitlines()`, blank ones included; a bullet is "•" or "-"; an ellipsis is "..." or
-      "…", of which six dots make two.
-    - `min_stop_words` counts different stop words, as "at least two of the following words" says, each an
-      entire word in this very case: neither "The" nor "the," is one.
-
-    It differs from datatrove's filter, given the same words, in three ways:
-
-    - What a symbol is: Unicode's punctuation, control characters and ASCII's symbols (`is_symbol`), not its list
-      of 281 characters, which lacks "§", "•" and "⟦" among others. Two of 25,563 documents of real text fall on
-      another side of `min_words` for it.
-    - Statistics of a text without words are 0, where it divides by zero, so such a text breaks the `min_` rules.
-    - A threshold of 0 is a threshold; null switches a rule off. Every broken rule is found, not the first alone.
-    """
-
-    min_words: Annotated[_Number, Limit(Bound.AT_LEAST, "non_symbol_words")] = 50
-    max_words: Annotated[_Number, Limit(Bound.AT_MOST, "non_symbol_words")] = 100_000
-    min_mean_word_length: Annotated[_Length, Limit(Bound.AT_LEAST, "mean_word_length")] = 3
-    max_mean_word_length: Annotated[_Length, Limit(Bound.AT_MOST, "mean_word_length")] = 10
-    max_symbol_word_ratio: Annotated[
-        _Fraction, Limit(Bound.AT_MOST, "hash_ratio"), Limit(Bound.AT_MOST, "ellipsis_ratio")
-    ] = 0.1
-    max_bullet_lines: Annotated[_Fraction, Limit(Bound.AT_MOST, "bullet_line_fraction")] = 0.9
-    max_ellipsis_lines: Annotated[_Fraction, Limit(Bound.AT_MOST, "ellipsis_line_fraction")] = 0.3
-    min_alphabetic_words: Annotated[_Fraction, Limit(Bound.AT_LEAST, "alphabetic_word_fraction")] = 0.8
-    min_stop_words: Annotated[_Number, Limit(Bound.AT_LEAST, "stop_words")] = 2
+    def rules(self, name: str, statistic: str) -> Iterator[Rule]:
+        """The one or two rules, named `<name>.min` and `<name>.max`."""
+        if self.min is not None:
+            yield Rule(f"{name}.min", statistic, Bound.AT_LEAST, self.min)
+        if self.max is not None:
+            yield Rule(f"{name}.max", statistic, Bound.AT_MOST, self.max)

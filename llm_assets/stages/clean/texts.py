@@ -26,6 +26,11 @@ def text_buffers(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.int64], npt
     return _frozen(offsets), _frozen(data)
 
 
+def texts_from(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> pa.LargeStringArray:
+    """The column of these buffers, which are not copied: the opposite of `text_buffers`. The bytes are valid UTF-8."""
+    return pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+
+
 def _frozen(array: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
     # Most Arrow buffers are read-only, not all; and numba compiles a kernel anew for the others.
     view = array.view()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.normalise import normalise, normalise_text
+from llm_assets.stages.clean.normalise import Form, normalise, normalise_text
 from llm_assets_tests.stages.clean.odd_text import column, odd_texts
 
 
@@ -25,6 +25,16 @@ def test_every_text_is_nfc(texts: list[str], before: int, after: int) -> None:
     assert result.texts.type == pa.large_string()
     assert result.changed_documents == len(changed)
     assert result.changed_bytes == sum(abs(len(new.encode()) - len(old.encode())) for old, new in changed)
+
+
+@given(
+    st.lists(st.sampled_from("ae\u0301\u0316\u0344\u0345\u0f71\u05b4\u3099\u0327か"), max_size=150),
+    st.sampled_from(["NFC", "NFKC"]),
+)
+@example(["e", *["\u0301", "\u0316", "\u0344", "\u0327"] * 30], "NFC")
+def test_many_marks_are_put_in_order(characters: list[str], form: Form) -> None:
+    text = "".join(characters)
+    assert normalise_text(text, form) == unicodedata.normalize(form, text)
 
 
 def test_bytes_of_longer_and_shorter_texts_add_up() -> None:

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from llm_assets.stages.clean.measure import STATISTICS
-from llm_assets.stages.clean.rules import Bound, GopherQuality, LengthRule, Rule, RuleSet
+from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherQuality, GopherRepetition
+from llm_assets.stages.clean.rules import Bound, LengthRule, Rule, RuleSet
 from llm_assets.stages.clean.stage import CleanParameters
 
 PREFIX = "gopher_quality."
@@ -29,7 +30,30 @@ def test_published_gopher_rules_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("rule_set", [GopherQuality(), LengthRule()])
+def test_published_thresholds_of_the_other_sets() -> None:
+    def thresholds(rule_set: RuleSet) -> list[tuple[str, float]]:
+        return [(rule.statistic, rule.threshold) for rule in rule_set.rules("set")]
+
+    assert thresholds(GopherRepetition()) == [
+        ("duplicate_line_fraction", 0.3),
+        ("duplicate_paragraph_fraction", 0.3),
+        ("duplicate_line_character_fraction", 0.2),
+        ("duplicate_paragraph_character_fraction", 0.2),
+        ("top_2_gram_character_fraction", 0.2),
+        ("top_3_gram_character_fraction", 0.18),
+        ("top_4_gram_character_fraction", 0.16),
+        *[(f"duplicate_{n}_gram_character_fraction", round(0.2 - n / 100, 2)) for n in range(5, 11)],
+    ]
+    assert thresholds(C4()) == [("sentences", 5), ("curly_brackets", 0), ("lorem_ipsum", 0)]
+    assert thresholds(FineWeb()) == [
+        ("punctuated_line_fraction", 0.12),
+        ("short_line_fraction", 0.67),
+        ("repeated_line_character_fraction", 0.01),
+        ("newline_ratio", 0.3),
+    ]
+
+
+@pytest.mark.parametrize("rule_set", [GopherQuality(), LengthRule(), GopherRepetition(), C4(), FineWeb()])
 def test_every_field_is_a_rule_on_a_measured_statistic(rule_set: RuleSet) -> None:
     rules = list(rule_set.rules("set"))
     assert {rule.name.split(".")[1] for rule in rules} == set(type(rule_set).model_fields)
@@ -71,6 +95,12 @@ def test_zero_is_a_threshold() -> None:
         ({"length": {"min_characters": -1}}, "length.min_characters"),
         ({"length": {"min_characters": 11, "max_characters": 10}}, r"min_characters \(11\) is above"),
         ({"normalise": "NFD"}, "normalise"),
+        ({"repair": {"mojibake": "perhaps"}}, "repair.mojibake"),
+        ({"lines": {"min_words": 0}}, "lines.min_words"),
+        ({"thresholds": {"sentiment": {"min": 1}}}, "there is no statistic 'sentiment'; there are: bytes,"),
+        ({"thresholds": {"entropy": {}}}, "thresholds.entropy\n.*neither min nor max is given"),
+        ({"thresholds": {"entropy": {"min": 3, "max": 2}}}, r"min \(3.0\) is above max \(2.0\)"),
+        ({"thresholds": {"entropy": {"min": float("nan")}}}, "thresholds.entropy.min"),
         ({"stop_words": []}, "stop_words is empty"),
         ({"stop_words": ["of the"]}, "stop word 'of the' is not one word"),
         ({"stop_words": [str(number) for number in range(65)]}, "65 stop words"),
@@ -87,3 +117,14 @@ def test_rules_of_the_parameters_stand_in_the_order_of_the_sets() -> None:
     assert [rule.name for rule in CleanParameters(gopher_quality=None).rules] == names[:2]
     assert CleanParameters(gopher_quality=None, length=None).rules == ()
     assert CleanParameters.model_validate({"gopher_quality": {"min_words": 30}}).rules[2].threshold == 30
+
+
+def test_free_thresholds_are_rules_too() -> None:
+    parameters = CleanParameters.model_validate(
+        {"length": None, "gopher_quality": None, "c4": {}, "thresholds": {"entropy": {"min": 3}, "urls": {"max": 9}}}
+    )
+    assert [rule.name for rule in parameters.rules][:3] == [f"c4.{field}" for field in C4.model_fields]
+    assert parameters.rules[3:] == (
+        Rule("thresholds.entropy.min", "entropy", Bound.AT_LEAST, 3),
+        Rule("thresholds.urls.max", "urls", Bound.AT_MOST, 9),
+    )

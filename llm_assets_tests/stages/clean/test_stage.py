@@ -13,7 +13,10 @@ from blake3 import blake3
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.rules import GopherQuality, LengthRule
+from llm_assets.stages.clean.line_edits import LineEdits
+from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherQuality, GopherRepetition
+from llm_assets.stages.clean.repair import Repairs
+from llm_assets.stages.clean.rules import LengthRule, Range
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanParameters, CleanStage
 from llm_assets.stages.stage import Disposition, Stage, StageOutput
 from llm_assets.store.ledger import Count, Ledger
@@ -23,6 +26,16 @@ GOOD = "There have to be some fifty words with which that sentence passes, and h
 EASY = CleanParameters(
     length=LengthRule(min_characters=5, max_characters=40),
     gopher_quality=GopherQuality(min_words=3, min_mean_word_length=2, min_stop_words=1, max_symbol_word_ratio=0.4),
+)
+EVERYTHING = CleanParameters(
+    repair=Repairs(mojibake=True, line_breaks=True, control_characters=True, zero_width=True),
+    normalise="NFKC",
+    lines=LineEdits(citations=True, javascript=True, min_words=1),
+    length=LengthRule(min_characters=5, max_characters=400),
+    gopher_repetition=GopherRepetition(),
+    c4=C4(min_sentences=1),
+    fineweb=FineWeb(),
+    thresholds={"entropy": Range(min=1.5)},
 )
 some_texts = st.lists(st.one_of(odd_text, st.just(GOOD)), max_size=8)
 
@@ -69,8 +82,9 @@ def test_cutting_the_batch_changes_nothing(texts: list[str], cuts: list[int]) ->
     batch = raw_batch(texts)
     edges = sorted({0, len(texts), *(cut for cut in cuts if cut <= len(texts))})
     pieces = [batch.slice(start, end - start) for start, end in pairwise(edges)]
-    stage = CleanStage(EASY)
-    assert merged(list(stage.process([*pieces, batch.slice(0, 0)]))) == merged(list(stage.process([batch])))
+    for parameters in (EASY, EVERYTHING):
+        stage = CleanStage(parameters)
+        assert merged(list(stage.process([*pieces, batch.slice(0, 0)]))) == merged(list(stage.process([batch])))
 
 
 def test_rows_carry_where_they_came_from() -> None:
@@ -117,6 +131,19 @@ def test_stop_words_are_normalised_like_the_text() -> None:
         assert len(kept) == 1
 
 
+def test_edits_come_in_order_and_are_counted() -> None:
+    text = "voilÃ\xa0 le\u200b travail ﬁni.[1]\r\nThis page needs JavaScript.\r\n"
+    _, (row,), ledger = clean(
+        [text], EVERYTHING.model_copy(update={"lines": LineEdits(citations=True, javascript=True)})
+    )
+    assert row["text"] == "voilà le travail fini.\n"
+    assert {kind: count.documents for kind, count in ledger.edits.items()} == dict.fromkeys(
+        ["repair.mojibake", "repair.line_breaks", "repair.zero_width", "nfkc", "lines.citations", "lines.javascript"], 1
+    )
+    assert row["statistics"]["words"] == 4 and row["statistics"]["javascript"] == 0
+    assert ledger.incoming == in_bytes([text]) == ledger.accounted
+
+
 def test_process_streams() -> None:
     taken: list[int] = []
 
@@ -154,6 +181,13 @@ def test_code_version_follows_every_parameter() -> None:
         CleanParameters(length=None),
         CleanParameters(gopher_quality=GopherQuality(min_words=30)),
         CleanParameters(stop_words=("der", "die", "das")),
+        CleanParameters(normalise="NFKC"),
+        CleanParameters(repair=Repairs(mojibake=True)),
+        CleanParameters(lines=LineEdits(javascript=True)),
+        CleanParameters(gopher_repetition=GopherRepetition()),
+        CleanParameters(c4=C4()),
+        CleanParameters(fineweb=FineWeb()),
+        CleanParameters(thresholds={"entropy": Range(min=3.0)}),
     ]
     assert len({CleanStage(parameters).code_version for parameters in variants}) == len(variants)
     assert stage.code_version == CleanStage(CleanParameters()).code_version

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from llm_assets.stages.clean.count import ALPHABETIC, DIGIT, LINE_BREAK, SPACE, SYMBOL, UPPER
-from llm_assets.stages.clean.unicode_classes import CODE_POINTS, class_table, is_symbol
+from llm_assets.stages.clean.count import ALPHABETIC, CLOSING, DIGIT, LINE_BREAK, SPACE, SYMBOL, TERMINAL, UPPER
+from llm_assets.stages.clean.unicode_classes import CODE_POINTS, class_table, is_closing, is_symbol, is_terminal
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,8 @@ from llm_assets.stages.clean.unicode_classes import CODE_POINTS, class_table, is
         (UPPER, str.isupper),
         (DIGIT, str.isdigit),
         (SYMBOL, is_symbol),
+        (TERMINAL, is_terminal),
+        (CLOSING, is_closing),
     ],
 )
 def test_flag_is_the_predicate_on_every_code_point(flag: int, predicate: Callable[[str], bool]) -> None:
@@ -31,6 +33,13 @@ def test_flag_is_the_predicate_on_every_code_point(flag: int, predicate: Callabl
 def test_symbols_are_punctuation_controls_and_ascii_symbols() -> None:
     assert all(map(is_symbol, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~…•–§「。\x00\x7f\x85"))
     assert not any(map(is_symbol, "a7éß中あ€→©😀 \u0301"))
+
+
+def test_sentences_end_in_every_script() -> None:
+    assert all(map(is_terminal, ".?!。！？؟۔।॥։።។‼"))
+    assert not any(map(is_terminal, "a,;:…-'\"”)、，·"))
+    assert all(map(is_closing, "'\"”’»)]}」』）"))
+    assert not any(map(is_closing, ".a([“«「-"))
 
 
 def test_table_is_shared_and_cannot_be_changed() -> None:

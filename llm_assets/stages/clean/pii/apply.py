@@ -1,0 +1,84 @@
+"""PII of a column of texts, found and dealt with as the parameters say.
+
+Guarantees that no span to be masked or to be a reason for dropping is left in the texts it returns, and that nothing
+else it returns holds any of them: only counts. Rejecting documents and keeping the ledger are the stage's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from llm_assets.stages.clean.pii.find import find
+from llm_assets.stages.clean.pii.mask import mask
+from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
+from llm_assets.stages.clean.pii.presidio import find_with_presidio
+from llm_assets.stages.clean.pii.spans import KINDS, Kind, Spans, without_overlaps
+from llm_assets.store.ledger import Count
+
+COUNTS_TYPE: Final = pa.struct([pa.field(kind.value, pa.int32(), nullable=False) for kind in KINDS])
+"""Spans of each kind in a document, whatever became of them."""
+
+
+@dataclass(frozen=True)
+class PiiResult:
+    """What was found, and what became of it.
+
+    `texts` are masked. `counts` (int64[documents, len(KINDS)]) are the spans of each kind in each document. `drops`
+    are, of each kind whose action is drop and in the order of the parameters, the documents with such a span
+    (bool[documents]). `edits` are the documents that masking a kind changed and the bytes it replaced
+    ("pii.email"), and the number of its spans, as documents of a count of its own ("pii.email.spans").
+    """
+
+    texts: pa.LargeStringArray
+    counts: npt.NDArray[np.int64]
+    drops: Mapping[Kind, npt.NDArray[np.bool_]]
+    edits: Mapping[str, Count]
+
+    def counts_column(self) -> pa.StructArray:
+        """`counts` as a column of `COUNTS_TYPE`."""
+        columns = [pa.array(self.counts[:, code], pa.int32()) for code in range(len(KINDS))]
+        return pa.StructArray.from_arrays(columns, fields=list(COUNTS_TYPE))
+
+
+def apply(texts: pa.LargeStringArray, parameters: PiiParameters) -> PiiResult:
+    """Find every kind that has an action, and mask those to be masked; also those to drop, as rejects are stored too.
+
+    Raises as `find` and `find_with_presidio` do.
+    """
+    spans = _find(texts, parameters)
+    hidden = parameters.kinds(Action.MASK, Action.DROP)
+    placeholders = {kind: parameters.placeholder(kind) for kind in hidden}
+    counts = spans.counts(len(texts))
+    drops = {kind: counts[:, KINDS.index(kind)] > 0 for kind in parameters.kinds(Action.DROP)}
+    masked = mask(texts, spans.of_kinds(hidden), placeholders)
+    return PiiResult(masked, counts, drops, _edits(spans, counts, parameters.kinds(Action.MASK)))
+
+
+def _find(texts: pa.LargeStringArray, parameters: PiiParameters) -> Spans:
+    wanted = parameters.kinds()
+    if parameters.presidio is None:
+        return find(texts, wanted)
+    elsewhere = parameters.presidio.model_copy(
+        update={"kinds": tuple(kind for kind in parameters.presidio.kinds if kind in wanted)}
+    )
+    own = find(texts, [kind for kind in wanted if kind not in elsewhere.kinds])
+    if not elsewhere.kinds:
+        return own
+    return Spans.of(without_overlaps([*own.finds(), *find_with_presidio(texts, elsewhere).finds()]))
+
+
+def _edits(spans: Spans, counts: npt.NDArray[np.int64], kinds: tuple[Kind, ...]) -> dict[str, Count]:
+    covered = spans.bytes_by_kind()
+    edits: dict[str, Count] = {}
+    for kind in kinds:
+        code = KINDS.index(kind)
+        if counts[:, code].any():
+            edits[f"pii.{kind.value}"] = Count(int((counts[:, code] > 0).sum()), int(covered[code]))
+            edits[f"pii.{kind.value}.spans"] = Count(int(counts[:, code].sum()))
+    return edits

@@ -1,0 +1,46 @@
+"""What a pattern is: a regular expression over UTF-8, and a test of what it matches.
+
+Guarantees of every pattern: it matches from one given position on, it looks at no more than `REACH` bytes before
+that and, unless these are its own, behind its end; its cost is proportional to what it matches; and it neither
+matches a NUL nor depends on one. `find` relies on all of this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from llm_assets.stages.clean.pii.spans import Kind
+
+REACH: Final = 320
+"""Bytes. Further away than this, no text changes what a pattern makes of a position."""
+
+Extent = tuple[int, int]
+"""Start and stop of a span, in bytes of the text."""
+
+Accept = Callable[[re.Match[bytes]], Extent | None]
+
+
+def whole(match: re.Match[bytes]) -> Extent:
+    """All that matched."""
+    return match.span()
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A way to write one kind of PII.
+
+    `accept` gets what `regex` matches and says which part of it is the span, or None where it is something else.
+    """
+
+    name: str
+    kind: Kind
+    regex: re.Pattern[bytes]
+    accept: Accept = whole
+
+    def at(self, text: bytes | memoryview, position: int) -> Extent | None:
+        """The span that starts a match at this byte of a document, or None."""
+        match = self.regex.match(text, position)
+        return None if match is None else self.accept(match)
