@@ -6,14 +6,14 @@ Documents packed into one row do not see each other: attention is masked by `doc
 import argparse
 import os
 import sys
-from itertools import chain, islice, repeat
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
-from llm_assets.loader import TokenLoader
+from llm_assets.loader import TokenLoader, sdpa_mask
 
 WIDTH, HEADS, LAYERS = 128, 4, 2
 
@@ -40,10 +40,10 @@ class TinyGPT(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
 
     def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor, document_ids: Tensor) -> Tensor:
-        same_document = document_ids[:, None, :, None] == document_ids[:, None, None, :]
+        mask = sdpa_mask(document_ids)
         x = self.tokens(input_ids) + self.positions(position_ids)
         for block in self.blocks:
-            x = block(x, same_document.tril())
+            x = block(x, mask)
         targets = labels[:, 1:]
         wanted = targets != -100  # the output layer, tied to the embedding, only where there is a target
         return cross_entropy(self.norm(x[:, :-1][wanted]) @ self.tokens.weight.T, targets[wanted])
@@ -60,12 +60,12 @@ if not arguments.mixture:
     versions = sorted(root.glob("mixtures/demo/*/index.json"), key=lambda index: index.stat().st_mtime)
     arguments.mixture = versions[-1].parent if versions else sys.exit(f"no mixture `demo` in {root}: make one first")
 torch.manual_seed(0)
-loader = TokenLoader(arguments.mixture, batch_size=arguments.batch)
+loader = TokenLoader(arguments.mixture, batch_size=arguments.batch, epochs=None)
 model = TinyGPT(loader.set.index.vocabulary_size, loader.set.sequence_length)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 print(f"{loader.set.uri}: {loader.set.rows:,} rows of {loader.set.sequence_length} tokens", flush=True)
 losses: list[float] = []
-for batch in islice(chain.from_iterable(repeat(loader)), arguments.steps):
+for batch in islice(loader, arguments.steps):
     loss = model(**{name: field[:, : arguments.length] for name, field in batch.items()})
     optimizer.zero_grad()
     loss.backward()

@@ -20,7 +20,7 @@ from llm_assets.chain.link import Link, Work
 from llm_assets.chain.raw import RawLink
 from llm_assets.chain.tokenized import TokenizedLink
 from llm_assets.chain.tokenizer import TokenizerLink, TokenizerParameters
-from llm_assets.stages.clean.stage import CleanParameters
+from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.dedup.exact import DedupParameters
 from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.store.folder import Folder

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from llm_assets.chain.cleaned_checks import CHECKS, CleanLimits, cleaned_outcomes
 from llm_assets.chain.documents import stage_documents
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
@@ -17,21 +19,23 @@ from llm_assets.chain.link import (
     Outcome,
     Work,
     balance_outcome,
-    rate_outcome,
 )
+from llm_assets.chain.quality_model import QualityModelLink
 from llm_assets.chain.raw import RawLink
 from llm_assets.chain.samples import concatenated, sample_rows
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanParameters, CleanStage
+from llm_assets.stages.clean.parameters import CleanParameters
+from llm_assets.stages.clean.quality.scorer import open_scorer
+from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
 from llm_assets.stages.stage import Disposition
 from llm_assets.store.digest import combined_digest, content_digest
 from llm_assets.store.documents import DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest, partition_name
 from llm_assets.store.staging import Attempt
 
 DOCUMENTS_KEPT = Check("documents_kept", "At least one document passed the rules.")
-DROP_RATE = Check("drop_rate", "The share of dropped documents is at most the source's limit.", blocking=False)
 _DIGESTED = [name for name in CLEANED_SCHEMA.names if name != "text"]
 """All columns but the text, which `content_hash` stands for."""
 _READ = ["doc_id", "id", "text", "metadata", "file", "record", "byte_offset"]
@@ -39,12 +43,13 @@ _READ = ["doc_id", "id", "text", "metadata", "file", "record", "byte_offset"]
 
 @dataclass(frozen=True)
 class CleanedLink(Link[StagedSnapshot]):
-    """Cleans one snapshot of a source."""
+    """Cleans one snapshot of a source. `models` are those that the parameters name."""
 
     source: str
     raw: RawLink
     parameters: CleanParameters
-    max_drop_rate: float = 0.5
+    limits: CleanLimits = field(default_factory=CleanLimits)
+    models: tuple[QualityModelLink, ...] = ()
 
     @property
     def asset(self) -> str:
@@ -59,7 +64,7 @@ class CleanedLink(Link[StagedSnapshot]):
     @property
     def checks(self) -> Sequence[Check]:
         """See `Link`."""
-        return LEDGER_BALANCES, DOCUMENTS_KEPT, DROP_RATE
+        return LEDGER_BALANCES, DOCUMENTS_KEPT, *CHECKS
 
     def table(self, store: Store) -> DocumentTable:
         """The Delta table of the stage."""
@@ -72,9 +77,12 @@ class CleanedLink(Link[StagedSnapshot]):
         return snapshot
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
-        """The raw snapshot."""
-        raw = self._upstream(store, partition).manifest
-        return {raw.name: raw.as_input}
+        """The raw snapshot, the models that score it, and the files that the parameters name."""
+        return self._inputs(store, self._upstream(store, partition).manifest)
+
+    def _inputs(self, store: Store, raw: Manifest) -> dict[str, Input]:
+        models = {name: value for each in self.models for name, value in each.as_input(store).items()}
+        return {raw.name: raw.as_input, **models, **_named_files(self.parameters)}
 
     def committed(self, store: Store, partition: str) -> Manifest | None:
         """See `Link`."""
@@ -84,14 +92,15 @@ class CleanedLink(Link[StagedSnapshot]):
     def make(self, work: Work) -> StagedSnapshot:
         """See `Link`."""
         raw = self._upstream(work.store, work.partition)
-        stage = CleanStage(self.parameters)
-        inputs = {raw.manifest.name: raw.manifest.as_input}
+        inputs = self._inputs(work.store, raw.manifest)
+        stage = CleanStage(self.parameters, {each.name: open_scorer(each.open(work.store)) for each in self.models})
 
         def manifest(attempt: Attempt, files: SnapshotFiles, ledger: Ledger) -> Manifest:
             digest = combined_digest(
                 [
                     content_digest(files.batches(Disposition.KEPT, _DIGESTED)),
                     content_digest(files.batches(Disposition.REJECTED, _DIGESTED)),
+                    content_digest(files.batches(Disposition.QUARANTINED, _DIGESTED)),
                 ]
             )
             return Manifest(self.asset, work.partition, attempt.generation, stage.code_version, inputs, digest, ledger)
@@ -109,23 +118,26 @@ class CleanedLink(Link[StagedSnapshot]):
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
         manifest, ledger = staged.manifest, staged.manifest.ledger
-        dropped = ledger.dropped_total.documents
         written = {
             "kept documents": (staged.count(Disposition.KEPT), ledger.kept.documents),
-            "rejected documents": (staged.count(Disposition.REJECTED), dropped),
+            "rejected documents": (staged.count(Disposition.REJECTED), ledger.dropped_total.documents),
+            "quarantined documents": (staged.count(Disposition.QUARANTINED), ledger.quarantined_total.documents),
         }
         read = manifest.inputs[partition_name(self.raw.asset, manifest.partition)].generation
         raw = self._upstream(store, manifest.partition, read).manifest
         yield balance_outcome(ledger, raw.ledger.output, written)
         kept = ledger.kept.documents
         yield Outcome(DOCUMENTS_KEPT.name, kept > 0, f"{kept:,} documents passed")
-        yield rate_outcome(
-            DROP_RATE.name,
-            dropped,
-            ledger.incoming.documents,
-            self.max_drop_rate,
-            "of the documents were dropped",
-        )
+        yield from cleaned_outcomes(ledger, staged, self._before(store, manifest.partition), self.limits)
+
+    def _before(self, store: Store, partition: str) -> tuple[str, Snapshot] | None:
+        """The last committed one of the snapshots that were registered before this."""
+        table = self.table(store)
+        for name in reversed(store.order(self.source).earlier(partition)):
+            snapshot = table.snapshot(name)
+            if snapshot is not None and snapshot.manifest.code_version.startswith(f"{VERSION}-"):
+                return name, snapshot
+        return None
 
     def describe(self, staged: StagedSnapshot) -> Description:
         """See `Link`."""
@@ -143,6 +155,22 @@ class CleanedLink(Link[StagedSnapshot]):
                 "dropped": sample_rows(_first(staged, Disposition.REJECTED, ["file", "record", "reasons", "text"])),
             },
         )
+
+
+def _named_files(parameters: CleanParameters) -> dict[str, Input]:
+    """The files that the parameters name, by their bytes. Raises MissingInputError."""
+    uris = [uri for each in parameters.blocklists for uri in (each.words, each.domains) if uri is not None]
+    if parameters.language is not None and parameters.language.model is not None:
+        uris.append(parameters.language.model)
+    return {f"file/{uri}": Input(_digest_of(uri), "") for uri in uris}
+
+
+def _digest_of(uri: str) -> str:
+    folder, _, name = uri.rpartition("/")
+    try:
+        return hashlib.blake2b(Folder(folder or ".").read(name), digest_size=16).hexdigest()
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{uri} is not there: the source's `clean` names it") from error
 
 
 def _first(files: SnapshotFiles, disposition: Disposition, columns: list[str]) -> pa.RecordBatch | None:

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,7 +55,7 @@ def run(
     import dagster as dg
 
     from llm_assets.cli.home import ensure_dagster_home, find_project
-    from llm_assets.cli.run import Runner
+    from llm_assets.cli.run import Runner, models_of
     from llm_assets.cli.status import project_status, status_table
     from llm_assets.components.project import load_project
     from llm_assets.definitions import build_defs, default_root
@@ -70,10 +71,11 @@ def run(
         raise _refused(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
     mixtures = list(project.mixtures.values()) if mixture is None else [project.mixtures[mixture]]
     sources = list(project.sources.values()) if mixture is None else list(mixtures[0].sources)
+    models = list(project.models.values()) if mixture is None else models_of(sources)
     store = Store(Folder(default_root(folder)))
     with dg.DagsterInstance.get() as instance:
         runner = Runner(project, definitions, instance, store, _step)
-        runner.bring_up_to_date(mixtures, sources)
+        runner.bring_up_to_date(mixtures, sources, models)
     console.print(status_table(list(project_status(project, store))))
     for note in runner.notes:
         console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
@@ -134,6 +136,82 @@ def peek(
             console.print(shown)
     except (TargetError, MissingInputError) as error:
         raise _refused(error) from error
+
+
+@app.command()
+def whatif(
+    source: Annotated[str, typer.Argument(help="The source whose cleaned documents are judged anew.")],
+    settings: Annotated[
+        list[str], typer.Option("--set", help="gopher_quality.min_words=30, c4=null, language.allow=[en,de], …")
+    ],
+    snapshot: Annotated[str | None, typer.Option(help="One snapshot; default: all that are committed.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show what other thresholds would keep and drop, from what is stored, without cleaning again."""
+    from llm_assets.chain.whatif import CannotTellError, what_if
+    from llm_assets.cli.cleaned_source import cleaned_snapshots
+    from llm_assets.cli.home import find_project
+    from llm_assets.cli.peek import TargetError
+    from llm_assets.cli.whatif import as_json as json_of
+    from llm_assets.cli.whatif import report
+    from llm_assets.components.project import load_project
+    from llm_assets.definitions import default_root
+    from llm_assets.stages.clean.overrides import OverrideError, overridden
+    from llm_assets.store.folder import Folder
+    from llm_assets.store.layout import Store
+
+    folder = find_project()
+    with _declarations():
+        project = load_project(folder)
+    try:
+        link, snapshots = cleaned_snapshots(project, Store(Folder(default_root(folder))), source, snapshot)
+        found = what_if(snapshots, link.parameters, overridden(link.parameters, settings))
+    except (TargetError, OverrideError, CannotTellError) as error:
+        raise _refused(error) from error
+    if as_json:
+        typer.echo(json.dumps(json_of(link.asset, found), indent=1))
+    else:
+        console.print(report(link.asset, found))
+
+
+@app.command()
+def sample(
+    source: Annotated[str, typer.Argument(help="The source whose cleaned documents are drawn from.")],
+    output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    snapshot: Annotated[str | None, typer.Option(help="One snapshot; default: all that are committed.")] = None,
+    fraction: Annotated[float | None, typer.Option(min=0, max=1, help="How much of each stratum.")] = None,
+    documents: Annotated[int | None, typer.Option(min=0, help="How many in all, in proportion.")] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Strata: a statistic (by quantiles), language, split, file, … Repeatable.")
+    ] = None,
+    strata: Annotated[int, typer.Option(min=1, help="How many quantile strata of a statistic.")] = 10,
+    seed: Annotated[int, typer.Option(help="Another seed draws other documents.")] = 0,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Of the rejected documents.")] = False,
+) -> None:
+    """Write a stratified sample of a source's cleaned documents, the same ones each time."""
+    from llm_assets.chain.stratified import Sampling, SamplingError, draw
+    from llm_assets.cli.cleaned_source import cleaned_snapshots
+    from llm_assets.cli.home import find_project
+    from llm_assets.cli.peek import TargetError
+    from llm_assets.cli.sample import strata_table
+    from llm_assets.components.project import load_project
+    from llm_assets.definitions import default_root
+    from llm_assets.stages.stage import Disposition
+    from llm_assets.store.folder import Folder
+    from llm_assets.store.layout import Store
+
+    folder = find_project()
+    with _declarations():
+        project = load_project(folder)
+    disposition = Disposition.REJECTED if rejected else Disposition.KEPT
+    sampling = Sampling(fraction, documents, tuple(dict.fromkeys(by or ())), strata, seed, disposition)
+    try:
+        link, snapshots = cleaned_snapshots(project, Store(Folder(default_root(folder))), source, snapshot)
+        drawn = draw(snapshots, link.parameters, sampling, output)
+    except (TargetError, SamplingError, OSError) as error:
+        raise _refused(error) from error
+    console.print(strata_table(sampling.by, drawn))
+    console.print(f"written to {output}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _refused(why: object) -> typer.Exit:

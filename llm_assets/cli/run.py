@@ -20,6 +20,8 @@ from llm_assets.chain.arrivals import register_arrivals
 from llm_assets.chain.link import Link, MissingInputError, State
 from llm_assets.chain.mixed import MixedLink
 from llm_assets.chain.packed import PackedLink
+from llm_assets.chain.quality_model import QualityModelLink
+from llm_assets.chain.raw import RawLink
 from llm_assets.components.project import Project
 from llm_assets.components.stage_asset import asset_key
 from llm_assets.store.layout import Store
@@ -44,11 +46,20 @@ class Runner:
     notes: list[str] = field(default_factory=list[str])
     made: int = 0
 
-    def bring_up_to_date(self, mixtures: Sequence[MixedLink], sources: Sequence[PackedLink]) -> None:
-        """Make every partition of the sources and of their tokenizers that needs it, then the mixtures."""
+    def bring_up_to_date(
+        self, mixtures: Sequence[MixedLink], sources: Sequence[PackedLink], models: Sequence[QualityModelLink]
+    ) -> None:
+        """Make every partition of the models, the sources and their tokenizers that needs it, then the mixtures."""
         self._fail_orphaned_runs()
-        for packed in sources:
-            self._register(packed)
+        raws = [packed.tokenized.deduped.cleaned.raw for packed in sources]
+        trained_on = [raw for model in models for raw in model.sources]
+        for raw in {raw.source: raw for raw in (*raws, *trained_on)}.values():
+            self._register(raw)
+        for raw in {raw.source: raw for raw in trained_on}.values():
+            for snapshot in self.store.order(raw.source).names():
+                self._make([raw], snapshot)
+        for model in models:
+            self._make([model], "")
         for packed, snapshot in self._snapshots(sources):
             deduped = packed.tokenized.deduped
             self._make([deduped.cleaned.raw, deduped.cleaned, deduped], snapshot)
@@ -60,14 +71,13 @@ class Runner:
         for mixed in mixtures:
             self._make_version(mixed)
 
-    def _register(self, packed: PackedLink) -> None:
-        raw = packed.tokenized.deduped.cleaned.raw
+    def _register(self, raw: RawLink) -> None:
         arrivals = register_arrivals(raw, self.store)
         self.notes += [f"{raw.source}: {arrivals.message}"] if arrivals.message else []
         if not arrivals.snapshots:
             folder = (raw.landing_folder(self.store) / raw.source).uri
             self.notes.append(f"{raw.source}: nothing has landed in {folder}")
-        self._add_partitions(f"{packed.source}/snapshots", arrivals.snapshots)
+        self._add_partitions(f"{raw.source}/snapshots", arrivals.snapshots)
 
     def _add_partitions(self, definition: str, keys: Sequence[str]) -> None:
         known = set(self.instance.get_dynamic_partitions(definition))
@@ -136,6 +146,12 @@ class Runner:
             tag = run.tags.get(PROCESS_TAG)
             if tag is not None and _is_dead(tag):
                 self.instance.report_run_failed(run, "The process that executed this run is gone.")
+
+
+def models_of(sources: Sequence[PackedLink]) -> list[QualityModelLink]:
+    """The models that score documents of these sources."""
+    models = [model for packed in sources for model in packed.tokenized.deduped.cleaned.models]
+    return list({model.name: model for model in models}.values())
 
 
 def _path(links: Sequence[Link[Any]]) -> str:

@@ -1,4 +1,4 @@
-"""`llm-assets status`: what there is of every source, snapshot, stage, tokenizer and mixture."""
+"""`llm-assets status`: what there is of every source, snapshot, stage, model, tokenizer and mixture."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ def project_status(project: Project, store: Store) -> Iterator[PartitionStatus]:
         for snapshot in store.order(packed.source).names():
             for link in source_links(packed):
                 yield _status(link, store, snapshot, _source_uri(store, link.asset, snapshot))
+    for model in project.models.values():
+        yield _status(model, store, "", store.model(model.name).uri)
     for tokenizer in project.tokenizers.values():
         yield _status(tokenizer, store, "", store.tokenizer(tokenizer.name).uri)
     for mixed in project.mixtures.values():

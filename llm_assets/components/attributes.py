@@ -29,8 +29,10 @@ Schema = dict[str, Any]
 
 NOTES = frozenset({"title", "description", "examples", "ui:order"})
 ABOUT_ONE_TYPE = frozenset(
-    {"properties", "required", "additionalProperties", "items", "minItems", "maxItems", "minLength", "maxLength"}
-) | {"pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    {"properties", "required", "additionalProperties", "minProperties", "maxProperties"}
+    | {"items", "minItems", "maxItems", "minLength", "maxLength", "pattern"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+)
 """Keywords of a JSON schema that say something of values of one type, and nothing of others."""
 
 if TYPE_CHECKING:
@@ -137,11 +139,15 @@ def _one_schema(schema: Schema) -> Schema:
     alternatives: list[Schema] = schema["anyOf"]
     if any(one.get("type") == "string" and one != {"type": "string"} for one in alternatives):
         alternatives = [one for one in alternatives if one != {"type": "string"}]
+    if {"type": "null"} in alternatives:
+        # An enumeration says something of values of every type, so null has to be among its values
+        alternatives = [{**one, "enum": [*one["enum"], None]} if "enum" in one else one for one in alternatives]
     types = [one.get("type") for one in alternatives]
     keywords = [key for one in alternatives for key in one if key not in NOTES | {"type"}]
     if not all(isinstance(name, str) for name in types) or len(set(types)) < len(types):
         return schema
-    if not ABOUT_ONE_TYPE.issuperset(keywords) or len(set(keywords)) < len(keywords):
+    enumerated = {"enum"} if {"type": "null"} in alternatives and len(alternatives) == 2 else set[str]()
+    if not (ABOUT_ONE_TYPE | enumerated).issuperset(keywords) or len(set(keywords)) < len(keywords):
         return schema
     others = {key: value for key, value in schema.items() if key != "anyOf"}
     together = {key: value for one in alternatives for key, value in one.items() if key not in NOTES}

@@ -16,7 +16,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """A name that can be an asset key, a Dagster group and a folder."""
 
 TOKENIZERS = "tokenizers"
-"""First part of the keys of all tokenizers, and their group: no name for anything else."""
+MODELS = "models"
+"""First parts of the keys of all tokenizers and all models, and their groups: no names for anything else."""
 
 
 class DeclarationError(ValueError):
@@ -81,8 +82,8 @@ def declared(context: dg.ComponentLoadContext, kind: type[ComponentT]) -> dict[s
         name = component.name
         if name in found:
             component.refuse("name", f"another {kind.__name__} is called {name!r}, declared in {found[name].place()}")
-        if name == TOKENIZERS:
-            component.refuse("name", f"{TOKENIZERS!r} is where all tokenizers are; another name will do")
+        if name in (TOKENIZERS, MODELS):
+            component.refuse("name", f"{name!r} is where all {name} are; another name will do")
         found[name] = component
     return found
 

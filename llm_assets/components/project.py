@@ -10,10 +10,12 @@ from dagster.components.core.component_tree import ComponentTree
 
 from llm_assets.chain.mixed import MixedLink
 from llm_assets.chain.packed import PackedLink
+from llm_assets.chain.quality_model import QualityModelLink
 from llm_assets.chain.tokenizer import TokenizerLink
 from llm_assets.components.corpus_source import CorpusSource
 from llm_assets.components.declared import declared
 from llm_assets.components.mixture import Mixture
+from llm_assets.components.quality_model import QualityModel
 from llm_assets.components.tokenizer import Tokenizer
 
 
@@ -23,6 +25,7 @@ class Project:
 
     sources: Mapping[str, PackedLink]
     tokenizers: Mapping[str, TokenizerLink]
+    models: Mapping[str, QualityModelLink]
     mixtures: Mapping[str, MixedLink]
 
 
@@ -32,5 +35,6 @@ def load_project(path: Path) -> Project:
     return Project(
         {name: source.packed_link(context) for name, source in declared(context, CorpusSource).items()},
         {name: tokenizer.link(context) for name, tokenizer in declared(context, Tokenizer).items()},
+        {name: model.link(context) for name, model in declared(context, QualityModel).items()},
         {name: mixture.link(context) for name, mixture in declared(context, Mixture).items()},
     )

@@ -42,6 +42,15 @@ tokenizer_scaffolder = _scaffolder(
     }
 )
 
+quality_model_scaffolder = _scaffolder(
+    lambda name: {
+        "name": name,
+        "description": "What the model is for.",
+        "train": {"good": "name_of_a_source", "ordinary": "name_of_another"},
+        "min_accuracy": 0.7,
+    }
+)
+
 mixture_scaffolder = _scaffolder(
     lambda name: {
         "name": name,

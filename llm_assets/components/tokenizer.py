@@ -45,7 +45,7 @@ class Tokenizer(Declared):
             self.refuse("path", "give either `train` or `path`, and not both")
         sources = [self._source(context, source) for source in (self.train.sources if self.train else ())]
         parameters = TokenizerParameters(train=self.train, path=self.path, end_of_document=self.end_of_document)
-        return TokenizerLink(self.name, parameters, tuple(source.deduped_link for source in sources))
+        return TokenizerLink(self.name, parameters, tuple(source.deduped_link(context) for source in sources))
 
     def _source(self, context: dg.ComponentLoadContext, name: str) -> CorpusSource:
         # each of the two components names the other, so one import has to wait

@@ -1,10 +1,25 @@
-"""What a trainer imports: `TokenLoader`, which reads a shard set batch by batch."""
+"""What a trainer imports: `TokenLoader`, which reads a shard set batch by batch, and masks for what it delivers."""
 
-from llm_assets.loader.token_loader import (
-    DigestMismatchError,
-    LoaderStateError,
-    TokenLoader,
-    WorkerProcessError,
-)
+from llm_assets.loader.fields import IGNORED, Batch, Dtype, Field
+from llm_assets.loader.masks import flex_mask_mod, sdpa_mask
+from llm_assets.loader.ranks import Ranks
+from llm_assets.loader.state import DigestMismatchError, LoaderStateError
+from llm_assets.loader.stats import LoaderStats
+from llm_assets.loader.token_loader import LoaderExhaustedError, TokenLoader
+from llm_assets.loader.workers import WorkerProcessError
 
-__all__ = ["DigestMismatchError", "LoaderStateError", "TokenLoader", "WorkerProcessError"]
+__all__ = [
+    "IGNORED",
+    "Batch",
+    "DigestMismatchError",
+    "Dtype",
+    "Field",
+    "LoaderExhaustedError",
+    "LoaderStateError",
+    "LoaderStats",
+    "Ranks",
+    "TokenLoader",
+    "WorkerProcessError",
+    "flex_mask_mod",
+    "sdpa_mask",
+]

@@ -1,88 +1,135 @@
-"""From stored rows to what a model is given: ids, labels, positions and document numbers, all int64.
+"""From rows read to batches of tensors in the memory of this process.
 
-Guarantees that no document sees another: positions start anew in each, and no token is a target of the document
-before it. Pure arithmetic on arrays; which rows make a batch is not known here.
+Guarantees that no document is the target of another: positions start anew in each, and labels are masked where
+documents meet. A field that was not asked for costs nothing. Which rows make a batch is not known here.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from llm_assets.store.shards import DocumentLengths
-
-IGNORED = -100
-"""Label of a token that is no target: what torch's cross entropy ignores by default."""
-
-PADDING = -1
-"""Document number of padding."""
+from llm_assets.loader.blocks import BlockPool
+from llm_assets.loader.fields import IGNORED, PER_TOKEN, Batch, Dtype, Field, Mark, field_type
+from llm_assets.loader.reading import Rows
+from llm_assets.loader.runs import Runs
+from llm_assets.store.shards import ShardSet
 
 
-FIELDS = ("input_ids", "labels", "position_ids", "document_ids")
-"""What a batch holds, in the order of `expand`'s block."""
+class HostAssembler:
+    """Makes batches of the fields asked for; each [b, L] unless said otherwise.
 
-_TOKENS_AT_ONCE = 1 << 15
-"""Tokens expanded in one go: the arrays made on the way (256 KiB each) then stay in a core's cache."""
-
-
-def expand(input_ids: NDArray[Any], documents: DocumentLengths, block: NDArray[np.int64]) -> None:
-    """Fill a block [4, b, L] with the `FIELDS` of rows [b, L].
-
-    `labels` are the ids at the same positions (a model shifts them itself, as Hugging Face models do), `IGNORED`
-    on padding and on the first token of each document. `position_ids` count from 0 in each document, and in the
-    padding of a row. `document_ids` number the documents of a row from 0; padding has `PADDING`.
-    Raises ValueError where the lengths do not fit the rows.
+    - `input_ids`: the ids of the tokens.
+    - `labels`: the ids at the same places, which a model shifts itself (as those of Hugging Face do), `IGNORED` on
+      padding and on the first token of each document; or, with `shift_labels`, the same moved one place to the left,
+      so that the label of a token is the token after it, and that of the last token of a row is `IGNORED`.
+    - `position_ids`: places in the document, from 0; also in the padding of a row.
+    - `document_ids`: numbers of the documents in the row, from 0; padding has -1.
+    - `cu_seqlens`: int32 [n + 1], where documents (and paddings) begin in the rows laid end to end, and their end.
+    - `max_seqlen`: int32 [], the longest of them. Always in the memory of the processor.
+    - `row_ids`: int64 [b], the numbers of the rows in the stream.
     """
-    rows, length = input_ids.shape
-    at_once = max(1, _TOKENS_AT_ONCE // length)
-    for first in range(0, rows, at_once):
-        last = min(rows, first + at_once)
-        bounds = documents.offsets[first : last + 1]
-        part = DocumentLengths(bounds - bounds[0], documents.lengths[bounds[0] : bounds[-1]])
-        _expand_rows(input_ids[first:last], part, block[:, first:last])
+
+    def __init__(
+        self, shards: ShardSet, length: int, fields: Sequence[Field], dtype: Dtype, *, shift_labels: bool
+    ) -> None:
+        self._length = length
+        self._fields = tuple(fields)
+        self._shift = shift_labels
+        self._pools = {
+            field: BlockPool(field_type(field, dtype, shards.dtype, shards.index.vocabulary_size))
+            for field in fields
+            if field in PER_TOKEN
+        }
+
+    def assemble(self, rows: Rows, starts: Sequence[int]) -> tuple[list[Batch], Mark | None]:
+        """Divide rows into as many batches as `starts` has; those are the first rows of each in the stream.
+
+        Returns also the mark after which they are complete: None, they are.
+        """
+        columns = [self._column(field, rows, starts) for field in self._fields]
+        return [dict(zip(self._fields, values, strict=True)) for values in zip(*columns, strict=True)], None
+
+    def deliver(self, batch: Batch, mark: Mark | None) -> Batch:
+        """The batch, which is where it should be."""
+        return batch
+
+    def _column(self, field: Field, rows: Rows, starts: Sequence[int]) -> Sequence[torch.Tensor]:
+        """One field of all the batches."""
+        count = len(starts)
+        if field == "row_ids":
+            return row_ids(starts, rows.rows // count)
+        if field in PER_TOKEN:
+            block = self._pools[field].take(rows.rows * self._length)
+            self._fill(field, rows, block)
+            return torch.from_numpy(block.reshape(count, -1, self._length)).unbind(0)
+        runs = _known(rows.runs)
+        parts = [boundaries(runs, rows.rows // count * batch, rows.rows // count) for batch in range(count)]
+        if field == "cu_seqlens":
+            return [torch.from_numpy(part) for part in parts]
+        return [torch.tensor(np.diff(part).max(), dtype=torch.int32) for part in parts]
+
+    def _fill(self, field: Field, rows: Rows, block: NDArray[Any]) -> None:
+        if field == "input_ids":
+            _copy_ids(rows, block)
+        elif field == "labels":
+            _fill_labels(rows, block, shift=self._shift)
+        else:
+            # numba takes half a second to import, which who trains without these fields should not pay
+            from llm_assets.loader.kernels import fill_numbers, fill_positions
+
+            runs = _known(rows.runs)
+            if field == "position_ids":
+                fill_positions(runs.starts, block)
+            else:
+                fill_numbers(runs.starts, runs.numbers, block)
 
 
-def _expand_rows(input_ids: NDArray[Any], documents: DocumentLengths, block: NDArray[np.int64]) -> None:
-    rows, length = input_ids.shape
-    tokens = _tokens(documents, length)
-    # Each row is a sequence of runs: its documents, then its padding, which may be empty.
-    row_numbers = np.arange(rows)
-    last_runs = documents.offsets[1:] + row_numbers
-    is_document = np.ones(len(documents.lengths) + rows, np.bool_)
-    is_document[last_runs] = False
-    runs = np.empty(len(is_document), np.int64)
-    runs[is_document] = documents.lengths
-    runs[last_runs] = length - tokens
-    starts = np.cumsum(runs) - runs
-    numbers = np.arange(len(runs)) - np.repeat(documents.offsets[:-1] + row_numbers, np.diff(documents.offsets) + 1)
-    numbers[last_runs] = PADDING
-
-    ids, labels, positions, document_ids = block
-    np.copyto(ids, input_ids)
-    np.copyto(labels, ids)
-    labels.reshape(-1)[starts[is_document]] = IGNORED
-    for row in np.flatnonzero(tokens < length).tolist():
-        labels[row, tokens[row] :] = IGNORED
-    np.subtract(_count(rows * length), np.repeat(starts, runs), out=positions.reshape(-1))
-    np.copyto(document_ids.reshape(-1), np.repeat(numbers, runs))
+def boundaries(runs: Runs, first: int, rows: int) -> NDArray[np.int32]:
+    """Where the runs of `rows` rows from row `first` on begin, counted from there, and the end: int32 [n + 1]."""
+    start, stop = first * runs.length, (first + rows) * runs.length
+    begin, end = np.searchsorted(runs.starts, (start, stop)).tolist()
+    result = np.empty(end - begin + 1, np.int32)
+    np.subtract(runs.starts[begin:end], start, out=result[:-1], casting="unsafe")
+    result[-1] = stop - start
+    return result
 
 
-def _tokens(documents: DocumentLengths, length: int) -> NDArray[np.int64]:
-    """Tokens of each row, int64 [rows], once the lengths are known to fit rows of `length`."""
-    if (np.diff(documents.offsets) < 1).any() or (documents.lengths < 1).any():
-        raise ValueError("a row has no document, or a document no token")
-    tokens = np.add.reduceat(documents.lengths, documents.offsets[:-1], dtype=np.int64)
-    if (tokens > length).any():
-        raise ValueError(f"a row of {length} has documents of {tokens.max()} tokens")
-    return tokens
+def row_ids(starts: Sequence[int], rows: int) -> Sequence[torch.Tensor]:
+    """Numbers of the `rows` rows of each batch in the stream, int64 [rows]."""
+    return (torch.tensor(starts, dtype=torch.int64)[:, None] + torch.arange(rows)).unbind(0)
 
 
-@lru_cache(maxsize=2)
-def _count(stop: int) -> NDArray[np.int64]:
-    """0 to `stop`, made once: every batch of a loader has the same size."""
-    numbers = np.arange(stop)
-    numbers.flags.writeable = False
-    return numbers
+def _copy_ids(rows: Rows, block: NDArray[Any], ahead: int = 0) -> None:
+    """Copy the ids, widened, into a flat block, each `ahead` places before its own; the last places stay."""
+    place = -ahead
+    for piece in rows.pieces:
+        flat = piece.reshape(-1)
+        skip = max(0, -place)
+        np.copyto(block[place + skip : place + flat.size], flat[skip:], casting="unsafe")
+        place += flat.size
+
+
+def _fill_labels(rows: Rows, block: NDArray[Any], *, shift: bool) -> None:
+    ahead = 1 if shift else 0
+    runs = _known(rows.runs)
+    _copy_ids(rows, block, ahead)
+    if shift:
+        block[-1] = IGNORED
+    # the first run has no place where labels are moved: its first token is the target of nothing
+    block[runs.starts[ahead:] - ahead] = IGNORED
+    padded = np.flatnonzero(runs.is_padding)
+    if len(padded):
+        ends = runs.ends()
+        for run in padded.tolist():
+            block[max(0, int(runs.starts[run]) - ahead) : int(ends[run]) - ahead] = IGNORED
+
+
+def _known(runs: Runs | None) -> Runs:
+    if runs is None:
+        raise RuntimeError("rows were read without their documents, for a field that needs them")
+    return runs

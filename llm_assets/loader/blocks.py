@@ -12,33 +12,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_FREE_KEPT = 4
+_FREE_KEPT = 8
 """Free blocks kept: what a consumer that holds a few batches at once gives back together."""
 
 
 class BlockPool:
-    """Blocks of int64 of one shape. A copy or a pickle of it starts empty."""
+    """Flat blocks of one type. A copy or a pickle of it starts empty."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape
-        self._free: deque[NDArray[np.int64]] = deque(maxlen=_FREE_KEPT)
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self._size = 0
+        self._free: deque[NDArray[Any]] = deque(maxlen=_FREE_KEPT)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BlockPool, (self._shape,)
+        return BlockPool, (self.dtype,)
 
-    def take(self) -> NDArray[np.int64]:
-        """A block, uninitialised. It comes back to the pool when the last view of it dies."""
+    def take(self, size: int) -> NDArray[Any]:
+        """A block of `size` values, uninitialised. It comes back to the pool when the last view of it dies."""
+        if size > self._size:
+            self._size = size
+            self._free = deque(maxlen=_FREE_KEPT)  # what is still held comes back to the old one, and goes with it
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = np.empty(self._shape, np.int64)
-        return np.asarray(_Lease(memory, self._free))
+            memory = np.empty(self._size, self.dtype)
+        return np.asarray(_Lease(memory, self._free))[:size]
 
 
 class _Lease:
     """Owner, for numpy, of the memory of a block: every view of the block keeps it alive."""
 
-    def __init__(self, memory: NDArray[np.int64], free: deque[NDArray[np.int64]]) -> None:
+    def __init__(self, memory: NDArray[Any], free: deque[NDArray[Any]]) -> None:
         self.__array_interface__ = memory.__array_interface__
         self._memory = memory
         self._free = free

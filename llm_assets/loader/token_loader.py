@@ -1,144 +1,239 @@
 """The loader: a shard set, front to back, as the batches of one rank.
 
-Guarantees that the global batches depend on the set, the batch size and the position alone, whatever the number
-of ranks, and that the state is exact: one position, counting what the consumer was given. Order, mixing and
-shuffling are the business of whoever wrote the set; moving batches to a device that of the trainer.
+Guarantees that the global batches depend on the set, the schedule and the position alone, whatever the number of
+ranks, and that the state is exact: one position, counting what the consumer was given, not what was made ahead.
+Order, mixing and shuffling are the business of whoever wrote the set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
-from llm_assets.loader.batch import FIELDS, expand
-from llm_assets.loader.blocks import BlockPool
-from llm_assets.store.shards import ShardCorruptError, ShardSet
+from llm_assets.loader.fields import FIELDS, Batch, Dtype, Field, checked_fields, field_type
+from llm_assets.loader.order import Order
+from llm_assets.loader.preparation import Preparation, Recipe
+from llm_assets.loader.ranks import Ranks
+from llm_assets.loader.schedule import Deal, PositionError, Schedule, Step
+from llm_assets.loader.state import LoaderStateError, Stream, position_in, to_dict
+from llm_assets.loader.stats import Counter, LoaderStats
+from llm_assets.loader.workers import WorkerFlag, worker_count
+from llm_assets.store.shards import ShardSet
 
-Batch = dict[str, torch.Tensor]
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
-STATE_VERSION = 1
-
-
-class LoaderStateError(ValueError):
-    """A saved state that this loader cannot continue from."""
+_ENDLESS = 1 << 62
+"""Rows of a stream without end."""
 
 
-class DigestMismatchError(LoaderStateError):
-    """A saved state of a loader of other rows."""
-
-
-class WorkerProcessError(RuntimeError):
-    """The loader was iterated in a worker process of a DataLoader."""
+class LoaderExhaustedError(RuntimeError):
+    """The loader was iterated again after its last batch."""
 
 
 class TokenLoader(IterableDataset[Batch]):
-    """The batches of rank `rank` of `world_size`, each a dict of int64 tensors [batch_size / world_size, L].
+    """The batches of one rank, each a dict of tensors: see `batch.HostAssembler` for the `fields`.
 
-    `input_ids`, `labels`, `position_ids`, `document_ids`: see `batch.expand`. A global batch is `batch_size`
-    consecutive rows, of which rank r has the r-th slice, so all ranks together see the same batches for any
-    `world_size`. Rows at the end that make no whole global batch are not delivered: `unused_rows` counts them.
+    **Rows.** A row has `sequence_length` tokens: as many as the rows of the set, or a number that divides it. Where
+    such a division falls inside a document, its rest is a document of its own: positions restart, and the token
+    after the seam is no target. The rows of `epochs` epochs (None: without end) make one stream; `position` counts
+    it. With a `seed`, epochs after the first take the set in another order (see `order.Order`).
 
-    `for batch in loader` goes on from the position, to the end of the epoch; the next such loop is the next epoch,
-    from row 0. All iterators of a loader share its position. It can be used bare or as
-    `DataLoader(loader, batch_size=None)`; not with worker processes, whose progress it could not know (and it is
-    faster without).
+    **Batches.** `batch_size` is the global batch in rows, or a schedule of (from row, size) (see `schedule.Schedule`).
+    A step is that many consecutive rows; it may reach from one epoch into the next. Rank r of W gets the r-th slice, in
+    micro-batches of `micro_batch_size` rows if that is given (see `schedule.Deal`), so all ranks together see the same
+    global batches for any W. Rows at the end of the stream that make no whole step are not delivered: `unused_rows`.
 
-    Raises ValueError for a batch size that the ranks cannot share or the set cannot fill, or a rank out of range;
-    and what `ShardSet.open` raises.
+    **Ranks.** `rank` and `world_size`, or a `mesh` with the names of its `data_parallel` dimensions. Nothing is read
+    from the environment.
+
+    **Where to.** Batches are made on the `device`, or, where it is None, in the memory of this process. A thread makes
+    `prefetch` batches ahead; by default none, and 2 for a CUDA device. `dtype`: see `fields.field_type`.
+
+    A loader is one run over the stream: `for batch in loader` goes on from the position to the end, and all iterators
+    share the position. It can be used bare, as `DataLoader(loader, batch_size=None)`, or in a `StatefulDataLoader`,
+    with at most one worker process. `validate` compares every batch with the set.
+
+    Raises ValueError for parameters that make no sense together, and what `ShardSet.open` raises. Iterating raises
+    ShardSetError where the set is damaged, and LoaderExhaustedError for a loader that was iterated to its end.
     """
 
-    def __init__(self, source: str | Path | ShardSet, *, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        source: str | Path | ShardSet,
+        *,
+        batch_size: int | Sequence[tuple[int, int]],
+        rank: int = 0,
+        world_size: int = 1,
+        mesh: DeviceMesh | None = None,
+        data_parallel: str | Sequence[str] = (),
+        micro_batch_size: int | None = None,
+        sequence_length: int | None = None,
+        epochs: int | None = 1,
+        seed: int | None = None,
+        block: int = 64,
+        fields: Sequence[Field] = FIELDS,
+        shift_labels: bool = False,
+        dtype: Dtype = "int64",
+        device: torch.device | str | None = None,
+        prefetch: int | None = None,
+        validate: bool = False,
+    ) -> None:
         super().__init__()
-        if world_size < 1 or not 0 <= rank < world_size:
-            raise ValueError(f"rank {rank} of a world of {world_size}")
-        if batch_size < 1 or batch_size % world_size:
-            raise ValueError(f"a global batch of {batch_size} rows cannot be shared by {world_size} ranks")
-        shards = source if isinstance(source, ShardSet) else ShardSet.open(source)
-        if batch_size > shards.rows:
-            raise ValueError(f"a global batch of {batch_size} rows: {shards.uri} has only {shards.rows}")
-        self.set = shards
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world_size = world_size
-        self._epoch = 0
+        self.ranks = _ranks(rank, world_size, mesh, data_parallel)
+        self.set = source if isinstance(source, ShardSet) else ShardSet.open(source)
+        self.sequence_length = self.set.sequence_length if sequence_length is None else sequence_length
+        if self.sequence_length < 1 or self.set.sequence_length % self.sequence_length:
+            raise ValueError(f"rows of {self.sequence_length} tokens: the set has rows of {self.set.sequence_length}")
+        if epochs is not None and epochs < 1:
+            raise ValueError(f"{epochs} epochs")
+        self.epochs = epochs
+        self.epoch_rows = self.set.rows * (self.set.sequence_length // self.sequence_length)
+        self.schedule = Schedule(batch_size, _ENDLESS if epochs is None else epochs * self.epoch_rows)
+        self._deal = Deal(self.schedule, self.ranks.world_size, micro_batch_size)
+        self._stream = Stream(self.set.digest, self.set.rows, self.sequence_length, seed, block)
+        self.fields = checked_fields(fields)
+        for field in self.fields:
+            field_type(field, dtype, self.set.dtype, self.set.index.vocabulary_size)
+        target = None if device is None else torch.device(device)
+        self._recipe = Recipe(
+            self.set,
+            Order(self.set.rows, seed, block),
+            self.sequence_length,
+            self._deal,
+            self.ranks,
+            self.fields,
+            dtype,
+            target,
+            shift_labels=shift_labels,
+            validate=validate,
+        )
+        self._prefetch = (2 if target and target.type == "cuda" else 0) if prefetch is None else prefetch
+        if self._prefetch < 0:
+            raise ValueError(f"{prefetch} batches ahead")
         self._position = 0
-        self._blocks = BlockPool((len(FIELDS), batch_size // world_size, shards.sequence_length))
-
-    @property
-    def epoch(self) -> int:
-        """Epochs completed."""
-        return self._epoch
+        self._over = False
+        self._counter = Counter()
+        self._worker = WorkerFlag()
 
     @property
     def position(self) -> int:
-        """Rows of this epoch delivered, over all ranks."""
+        """Rows of the stream delivered, over all ranks."""
         return self._position
 
     @property
+    def epoch(self) -> int:
+        """Whole epochs delivered."""
+        return self._position // self.epoch_rows
+
+    @property
+    def step(self) -> int:
+        """Whole steps delivered: when the last micro-batch of a step is given out, that step counts."""
+        return self.schedule.steps_before(self._position)
+
+    @property
+    def at_step_end(self) -> bool:
+        """Whether the batch given out last was the last micro-batch of its step (also before the first batch)."""
+        return self._position >= self.schedule.end or self._step().first == self._position
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches in the step that the batch given out last belongs to (the first step, before that)."""
+        step = self.schedule.step_at(max(0, self._position - 1))
+        return step.rows // self._deal.rows_at(step)
+
+    @property
     def unused_rows(self) -> int:
-        """Rows at the end of the set that this epoch will not deliver."""
-        return (self.set.rows - self._position) % self.batch_size
+        """Rows at the end of the stream that make no whole step; 0 in an endless one."""
+        return 0 if self.epochs is None else self.schedule.rows - self.schedule.end
 
     def __len__(self) -> int:
-        """Batches in a whole epoch."""
-        return self.set.rows // self.batch_size
+        """Batches (micro-batches) in the whole stream. Raises TypeError where it has no end."""
+        if self.epochs is None:
+            raise TypeError("a loader of endless epochs has no length")
+        return len(self._deal)
 
     def __iter__(self) -> Iterator[Batch]:
-        if get_worker_info() is not None:
-            raise WorkerProcessError(
-                "TokenLoader reads in the process that trains: use DataLoader(loader, batch_size=None, "
-                "num_workers=0), or the loader by itself"
+        self._worker.enter(self._recipe.device)
+        if self._over:
+            raise LoaderExhaustedError(
+                f"all {self.schedule.end} rows were delivered: ask for more epochs, or load an earlier state"
             )
         return self._batches()
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the consumer is: JSON-like, the same on every rank."""
-        return {
-            "version": STATE_VERSION,
-            "digest": self.set.digest,
-            "epoch": self._epoch,
-            "position": self._position,
-            "batch_size": self.batch_size,
-        }
+        """Where the consumer is: JSON-like, the same on every rank.
+
+        Raises WorkerProcessError where a worker process delivers, whose progress this process does not know.
+        """
+        self._worker.check()
+        return to_dict(self._stream, self._position)
+
+    def state_after(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """The state once a batch of this loader, which must have `row_ids`, has been trained on by all ranks.
+
+        For consumers that get batches from a worker process. Raises KeyError without `row_ids`.
+        """
+        first = int(batch["row_ids"][0])
+        share = len(batch["row_ids"])
+        return to_dict(self._stream, first + (self.ranks.world_size - self.ranks.rank) * share)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a saved state; live iterators do too.
 
-        The world size may be another one; so may the batch size, and no row is repeated or lost by that.
-        Raises DigestMismatchError for a state of other rows, LoaderStateError for what is no state of a loader.
+        The world size may be another one, and so may the schedule, the micro-batch and the sequence length, as long
+        as a batch starts at the position. Raises DigestMismatchError for a state of other rows, LoaderStateError for
+        any other that this loader cannot continue from.
         """
-        version = state_dict.get("version")
-        if version != STATE_VERSION:
-            raise LoaderStateError(f"a state of version {version}; this loader reads {STATE_VERSION}")
-        digest = state_dict.get("digest")
-        if digest != self.set.digest:
-            raise DigestMismatchError(f"a state of the set {digest}; {self.set.uri} is {self.set.digest}")
-        epoch, position = state_dict.get("epoch"), state_dict.get("position")
-        if type(epoch) is not int or epoch < 0:
-            raise LoaderStateError(f"epoch {epoch!r} is not a number of epochs")
-        if type(position) is not int or not 0 <= position <= self.set.rows:
-            raise LoaderStateError(f"position {position!r} is not within the {self.set.rows} rows of the set")
-        self._epoch, self._position = epoch, position
+        position = position_in(self._stream, self.set.sequence_length, state_dict)
+        if position != self.schedule.end:
+            try:
+                self._deal.check(position)
+            except PositionError as error:
+                raise LoaderStateError(str(error)) from error
+        self._position = position
+        self._over = False
+        self._worker.clear()
+
+    def stats(self) -> LoaderStats:
+        """What this loader object delivered, and how long its consumer waited."""
+        return self._counter.stats()
+
+    def _step(self) -> Step:
+        return self.schedule.step_at(self._position)
 
     def _batches(self) -> Iterator[Batch]:
-        while self._position + self.batch_size <= self.set.rows:
-            batch = self._batch(self._position)
-            self._position += self.batch_size
-            yield batch
-        self._epoch += 1
-        self._position = 0
-
-    def _batch(self, position: int) -> Batch:
-        share = self.batch_size // self.world_size
-        first = position + self.rank * share
-        last = first + share
-        block = self._blocks.take()
+        clock = time.perf_counter
+        preparation: Preparation | None = None
+        expected = -1
+        length = self.sequence_length
         try:
-            expand(self.set.input_ids(first, last), self.set.document_lengths(first, last), block)
-        except ValueError as error:
-            raise ShardCorruptError(self.set.uri, f"rows {first} to {last}: {error}") from error
-        return {name: torch.from_numpy(values) for name, values in zip(FIELDS, block, strict=True)}
+            while self._position < self.schedule.end:
+                asked = clock()
+                if preparation is None or expected != self._position:
+                    if preparation is not None:
+                        preparation.close()
+                    preparation = Preparation(self._recipe, self._position, 0 if worker_count() else self._prefetch)
+                batch, rows, expected = preparation.next()
+                self._position = expected
+                self._counter.add(rows, rows * length, asked, clock())
+                yield batch
+        finally:
+            if preparation is not None:
+                preparation.close()
+        self._over = True
+
+
+def _ranks(rank: int, world_size: int, mesh: DeviceMesh | None, data_parallel: str | Sequence[str]) -> Ranks:
+    if mesh is None:
+        if data_parallel:
+            raise ValueError("data-parallel dimensions without a mesh")
+        return Ranks(rank, world_size)
+    if (rank, world_size) != (0, 1):
+        raise ValueError("rank and world size are given twice: by numbers and by a mesh")
+    return Ranks.of_mesh(mesh, data_parallel)

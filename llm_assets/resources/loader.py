@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 
 class LoaderResource(dg.ConfigurableResource[None]):
-    """Opens shard sets for training. `batch_size` is global, in rows; a set with fewer rows is one batch."""
+    """Opens shard sets for training. `batch_size` is global, in rows; a set with fewer rows is one batch.
+
+    A loader ends after `epochs` epochs; without a number it never does.
+    """
 
     batch_size: int = 8
     rank: int = 0
     world_size: int = 1
+    epochs: int | None = 1
 
     def open(self, source: str | ShardSet) -> TokenLoader:
         """A loader of a set, by URI or opened. Needs the extra `train`."""
@@ -26,5 +30,9 @@ class LoaderResource(dg.ConfigurableResource[None]):
 
         shards = source if isinstance(source, ShardSet) else ShardSet.open(source)
         return TokenLoader(
-            shards, batch_size=min(self.batch_size, shards.rows), rank=self.rank, world_size=self.world_size
+            shards,
+            batch_size=min(self.batch_size, shards.rows),
+            rank=self.rank,
+            world_size=self.world_size,
+            epochs=self.epochs,
         )

@@ -2,11 +2,12 @@
 
 Guarantees that what is decided by a document's hash alone (shards, splits, folds, simple samples) never changes when
 other documents arrive. A stratified sample keeps the share of each stratum, so there it may. Which columns make
-strata, and what a sample is for, is decided elsewhere.
+strata, and what a sample or a split is for, is decided elsewhere.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,30 +25,56 @@ _RANGE = 1 << 64
 
 
 class SplitParameters(Parameters):
-    """Shares of named splits (only proportions count), in the order given, and the seed of the hash."""
+    """What documents are assigned to, each independently of the others; null assigns nothing.
 
-    shares: dict[str, float] = Field(min_length=1)
+    `shares` are those of named splits (only proportions count), in the order given; `folds` are those of a k-fold
+    cross validation; `shards` are equal parts. `seed` is that of the hashes.
+    """
+
+    shares: dict[str, float] | None = Field(default=None, min_length=1)
+    folds: int | None = Field(default=None, ge=2)
+    shards: int | None = Field(default=None, ge=1)
     seed: int = 0
 
     @field_validator("shares")
     @classmethod
-    def _positive(cls, shares: dict[str, float]) -> dict[str, float]:
-        if not all(share >= 0 for share in shares.values()) or not sum(shares.values()) > 0:
+    def _positive(cls, shares: dict[str, float] | None) -> dict[str, float] | None:
+        if shares is None:
+            return None
+        if not all(0 <= share < math.inf for share in shares.values()) or not sum(shares.values()) > 0:
             raise ValueError(f"shares must be 0 or more, and not all 0: {shares}")
         return shares
 
 
-def hashes(doc_ids: pa.Array, seed: int) -> Hashes:
+def assign(doc_ids: pa.Array, parameters: SplitParameters | None) -> dict[str, pa.Array]:
+    """The columns "split" (large_string), "fold" and "shard" (int32) of documents; all null where not asked for.
+
+    `doc_ids` is `binary(16)` without nulls.
+    """
+    asked = parameters or SplitParameters()
+    split = fold = shard = pa.nulls(len(doc_ids))
+    if asked.shares is not None:
+        names = pa.array(list(asked.shares), pa.large_string())
+        split = names.take(pa.array(split_of(hashes(doc_ids, asked.seed, "split"), asked.shares)))
+    if asked.folds is not None:
+        fold = pa.array(fold_of(hashes(doc_ids, asked.seed, "fold"), asked.folds))
+    if asked.shards is not None:
+        shard = pa.array(shard_of(hashes(doc_ids, asked.seed, "shard"), asked.shards))
+    return {"split": split.cast(pa.large_string()), "fold": fold.cast(pa.int32()), "shard": shard.cast(pa.int32())}
+
+
+def hashes(doc_ids: pa.Array, seed: int, purpose: str = "") -> Hashes:
     """A uniform hash of every document for a seed, uint64 [documents]: xxh3_64 of the 16 bytes of its id.
 
-    `doc_ids` is `binary(16)` without nulls; ids are hashes already, the seed makes independent ones of them.
+    `doc_ids` is `binary(16)` without nulls; ids are hashes already, seed and purpose make independent ones of them.
     """
+    key = xxhash.xxh3_64_intdigest(f"{purpose}:{seed}".encode())
     data = doc_ids.buffers()[1]
     if len(doc_ids) == 0 or data is None:
         return np.empty(0, np.uint64)
     start = doc_ids.offset * 16
     ids = memoryview(data)[start : start + 16 * len(doc_ids)]
-    hashed = (xxhash.xxh3_64_intdigest(ids[at : at + 16], seed) for at in range(0, len(ids), 16))
+    hashed = (xxhash.xxh3_64_intdigest(ids[at : at + 16], key) for at in range(0, len(ids), 16))
     return np.fromiter(hashed, np.uint64, len(doc_ids))
 
 
@@ -65,14 +92,14 @@ def fold_of(hashed: Hashes, folds: int) -> npt.NDArray[np.int64]:
     return _scaled(hashed, folds)
 
 
-def split_of(hashed: Hashes, parameters: SplitParameters) -> npt.NDArray[np.int64]:
-    """Index of every document's split in `parameters.shares`.
+def split_of(hashed: Hashes, shares: Mapping[str, float]) -> npt.NDArray[np.int64]:
+    """Index of every document's split in `shares`, which are 0 or more and not all 0.
 
     Split i has the hashes from the sum of the shares before it: a document changes its split only when shares change.
     """
-    shares = [Fraction(repr(float(share))) for share in parameters.shares.values()]
-    total, below, bounds = sum(shares), Fraction(0), list[int]()
-    for share in shares[:-1]:
+    exact = [Fraction(repr(float(share))) for share in shares.values()]
+    total, below, bounds = sum(exact), Fraction(0), list[int]()
+    for share in exact[:-1]:
         below += share
         bounds.append(min(int(below / total * _RANGE), _RANGE - 1))
     return np.searchsorted(np.array(bounds, np.uint64), hashed, side="right").astype(np.int64)

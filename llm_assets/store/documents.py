@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema
@@ -31,6 +33,10 @@ COMMIT_ATTEMPTS = 60
 _LONGEST_PAUSE_SECONDS = 1.0
 _PROPERTY = "llm_assets"
 _DICTIONARY_COLUMNS = ["file", "error", "partner_snapshot"]
+
+
+class OtherSchemaError(RuntimeError):
+    """A table that another version wrote, with other columns."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,29 @@ class SnapshotFiles:
                 for group in range(parquet.num_row_groups):
                     names = None if columns is None else list(columns)
                     yield from parquet.read_row_group(group, columns=names).to_batches()
+
+    def take(
+        self, disposition: str, places: npt.NDArray[np.int64], columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a disposition at these places (in document order, ascending), a row group at a time.
+
+        Row groups without any of them are not read. Raises IndexError for places that are not ascending or not there.
+        """
+        if np.any(np.diff(places) <= 0) or np.any(places[:1] < 0):
+            raise IndexError("places must ascend from 0 on")
+        names = None if columns is None else list(columns)
+        start = 0
+        for file in self._of(disposition):
+            with pq.ParquetFile(self._source(file)) as parquet:
+                for group in range(parquet.num_row_groups):
+                    end = start + parquet.metadata.row_group(group).num_rows
+                    first, last = np.searchsorted(places, [start, end])
+                    if first < last:
+                        rows = parquet.read_row_group(group, columns=names)
+                        yield from rows.take(pa.array(places[first:last] - start)).to_batches()
+                    start = end
+        if np.any(places >= start):
+            raise IndexError(f"there are {start:,} {disposition} rows, so none at place {places[-1]:,}")
 
     def table(self, disposition: str, columns: Sequence[str], part: int | None = None) -> pa.Table:
         """Some columns of the rows of a disposition, of one part or of all, in memory."""
@@ -194,7 +223,16 @@ class DocumentTable:
         return Schema.from_arrow(pa.schema(fields))
 
     def begin(self) -> staging.Attempt:
-        """Start an attempt at a snapshot, after sweeping what dead attempts left."""
+        """Start an attempt at a snapshot, after sweeping what dead attempts left.
+
+        Raises OtherSchemaError where the table has other columns than these.
+        """
+        table = self._open()
+        if table is not None and pa.schema(table.schema().to_arrow()) != pa.schema(self._delta_schema.to_arrow()):
+            raise OtherSchemaError(
+                f"{self.folder.uri} has other columns than this version writes: delete the folder and make all its "
+                "snapshots again"
+            )
         return staging.begin(self.folder, self.committed_generations)
 
     def part_writer(self, attempt: staging.Attempt, snapshot: str, part: int) -> PartWriter:

@@ -5,6 +5,7 @@
 <root>/sources/<source>/{tokenized,packed}/<snapshot>/    token sets and shard sets
 <root>/sources/<source>/order/                        the order in which snapshots were registered
 <root>/tokenizers/<name>/
+<root>/models/<name>/                                 quality models
 <root>/mixtures/<name>/<version>/                     shard sets in training order
 """
 
@@ -53,6 +54,10 @@ class Store:
     def tokenizer(self, name: str) -> Folder:
         """A tokenizer's folder."""
         return self.root / f"tokenizers/{name}"
+
+    def model(self, name: str) -> Folder:
+        """A quality model's folder."""
+        return self.root / f"models/{name}"
 
     def mixture(self, name: str) -> Folder:
         """All versions of a mixture."""

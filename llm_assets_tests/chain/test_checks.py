@@ -14,8 +14,11 @@ import pytest
 from tokenizers import normalizers
 
 from llm_assets.chain.arrivals import source_links
+from llm_assets.chain.cleaned import CleanedLink
 from llm_assets.chain.link import Link
 from llm_assets.chain.tokenizer import TokenizerLink, TokenizerParameters
+from llm_assets.stages.clean.parameters import CleanParameters, QualityScore
+from llm_assets.stages.clean.stage import CleanStage
 from llm_assets.stages.pack.plan import PackParameters, RowPlan, plan_rows
 from llm_assets.stages.tokenize import FrozenTokenizer
 from llm_assets.store.ledger import Count
@@ -142,6 +145,64 @@ def most_documents_are_bad(world: World) -> Made:
     world.land("docs", "2026-03", {"a.jsonl": jsonl(["short"] * 4 + paragraphs(0, 2))})
     world.commit(link_of(world, "raw"), "2026-03")
     return staged(world, "cleaned", "2026-03")
+
+
+def after(world: World, before: list[str], then: list[str]) -> Made:
+    """A snapshot cleaned after another of that text."""
+    for name, texts in {"2026-03": before, "2026-04": then}.items():
+        world.land("docs", name, {"a.jsonl": jsonl(texts)})
+        world.commit(link_of(world, "raw"), name)
+    world.commit(link_of(world, "cleaned"), "2026-03")
+    return staged(world, "cleaned", "2026-04")
+
+
+@case("cleaned", "processing_errors", "a.jsonl, record 4: RuntimeError: too deep for words")
+def a_document_cannot_be_processed(world: World) -> Made:
+    class Scorer:
+        digest = "1"
+
+        def score(self, texts: pa.LargeStringArray) -> np.ndarray:
+            if any("unfathomable" in text for text in texts.to_pylist()):
+                raise RuntimeError("too deep for words")
+            return np.ones(len(texts))
+
+    texts = paragraphs(0, 6)
+    texts[3] += " unfathomable"
+    world.land("docs", "2026-03", {"a.jsonl": jsonl(texts)})
+    world.commit(link_of(world, "raw"), "2026-03")
+    link = link_of(world, "cleaned")
+    assert isinstance(link, CleanedLink)
+    right = CleanStage.__init__
+    world.patches.setattr(
+        CleanStage, "__init__", lambda self, parameters, _: right(self, parameters, {"deep": Scorer()})
+    )
+    link = replace(link, parameters=CleanParameters(quality=(QualityScore(model="deep"),)))
+    return link, world.make(link, "2026-03")
+
+
+@case("cleaned", "pii_rate", "16.67% of the documents came with PII (1 of 6)")
+def a_document_has_pii(world: World) -> Made:
+    texts = paragraphs(0, 6)
+    texts[2] += " Write to someone@example.com for more."
+    world.land("docs", "2026-03", {"a.jsonl": jsonl(texts)})
+    world.commit(link_of(world, "raw"), "2026-03")
+    return staged(world, "cleaned", "2026-03")
+
+
+@case("cleaned", "language_shift", "against 2026-03")
+def another_language_arrives(world: World) -> Made:
+    french = [f"{number}. Le chat est sur la table, et il regarde la pluie par la fenêtre." for number in range(60)]
+    return after(world, paragraphs(0, 60), french)
+
+
+@case("cleaned", "statistics_shift", "shifted by more than 0.250 against 2026-03")
+def longer_documents_arrive(world: World) -> Made:
+    return after(world, paragraphs(0, 60), [" ".join(paragraphs(n, n + 4)) for n in range(60)])
+
+
+@case("cleaned", "outliers", "beyond 99.8 % of 2026-03")
+def some_documents_are_much_longer(world: World) -> Made:
+    return after(world, paragraphs(0, 200), [" ".join(paragraphs(n, n + 9)) for n in range(40)] + paragraphs(0, 60))
 
 
 @case("deduped", "ledger_balances", "verdicts: 20 in the files, 21 in the ledger")

@@ -18,7 +18,7 @@ from llm_assets.chain.packed import PackedLink
 from llm_assets.chain.raw import RawLink
 from llm_assets.chain.tokenized import TokenizedLink
 from llm_assets.chain.tokenizer import TokenizerLink, TokenizerParameters, TrainParameters
-from llm_assets.stages.clean.stage import CleanParameters
+from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.dedup.exact import DedupParameters
 from llm_assets.stages.mix.plan import MixParameters
 from llm_assets.stages.pack.plan import PackParameters

@@ -4,7 +4,6 @@ import pickle
 import subprocess
 import sys
 import uuid
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,108 +12,111 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 
-from llm_assets.loader import DigestMismatchError, LoaderStateError, TokenLoader, WorkerProcessError
-from llm_assets.loader import batch as batch_module
-from llm_assets.loader.batch import FIELDS, expand
-from llm_assets.store.folder import Folder
-from llm_assets.store.shard_writer import ShardSetWriter
-from llm_assets.store.shards import DocumentLengths, ShardCorruptError, ShardSet, ShardSetMissingError
+from llm_assets.loader import DigestMismatchError, LoaderExhaustedError, LoaderStateError, TokenLoader
+from llm_assets.loader.fields import ALL_FIELDS, FIELDS
+from llm_assets.store.shards import ShardCorruptError, ShardSet, ShardSetMissingError
+from llm_assets_tests.loader.sets import (
+    LENGTH,
+    even_batches,
+    joined,
+    plain,
+    slow_batches,
+    slow_boundaries,
+    slow_rows,
+    write,
+)
 
-LENGTH = 12
-
-
-def write(folder: Path, rows: int, seed: int = 0, shard_rows: int = 7) -> ShardSet:
-    random = np.random.default_rng(seed)
-    ids = np.zeros((rows, LENGTH), np.int64)
-    offsets, lengths = [0], []
-    for row in range(rows):
-        used = 0
-        while used < LENGTH and (used == 0 or random.random() < 0.8):
-            lengths.append(int(random.integers(1, LENGTH - used + 1)))
-            used += lengths[-1]
-        ids[row, :used] = random.integers(0, 1000, used)
-        offsets.append(len(lengths))
-    with ShardSetWriter(
-        Folder(str(folder)),
-        uuid.uuid4().hex,
-        sequence_length=LENGTH,
-        vocabulary_size=1000,
-        pad_id=0,
-        tokenizer="t",
-        shard_bytes=2 * LENGTH * shard_rows,
-    ) as writer:
-        writer.append(ids, offsets, lengths)
-        return writer.finish().commit({})
+SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    return write(tmp_path_factory.mktemp("set"), 101)
-
-
-def plain(batches: Any) -> list[dict[str, list[list[int]]]]:
-    return [{name: tensor.tolist() for name, tensor in batch.items()} for batch in batches]
-
-
-@pytest.fixture(autouse=True)
-def few_tokens_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_module, "_TOKENS_AT_ONCE", 3 * LENGTH + 1)
-
-
-def slow_rows(shards: ShardSet) -> list[dict[str, list[int]]]:
-    """The oracle: each row by itself, token by token."""
-    rows: list[dict[str, list[int]]] = []
-    offsets, lengths = shards.document_lengths(0, shards.rows)
-    for ids, (start, stop) in zip(shards.input_ids(0, shards.rows).tolist(), pairwise(offsets), strict=True):
-        labels, positions, documents = [], [], []
-        for number, length in enumerate(lengths[start:stop].tolist()):
-            for position in range(length):
-                labels.append(-100 if position == 0 else ids[len(labels)])
-                positions.append(position)
-                documents.append(number)
-        padding = LENGTH - len(labels)
-        labels += [-100] * padding
-        positions += range(padding)
-        documents += [-1] * padding
-        rows.append(dict(zip(FIELDS, (ids, labels, positions, documents), strict=True)))
-    return rows
-
-
-def slow_batches(shards: ShardSet, batch_size: int) -> list[dict[str, list[list[int]]]]:
-    rows = slow_rows(shards)
-    starts = range(0, len(rows) - batch_size + 1, batch_size)
-    return [{name: [row[name] for row in rows[start : start + batch_size]] for name in FIELDS} for start in starts]
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.integers(1, 60), seed=st.integers(0, 2**32), shard_rows=st.integers(1, 60), data=st.data())
+@settings(max_examples=40, suppress_health_check=SHARED_FOLDER)
+@given(
+    rows=st.integers(1, 60),
+    seed=st.integers(0, 2**32),
+    shard_rows=st.integers(1, 60),
+    length=st.sampled_from([1, 2, 3, 4, 6, 12]),
+    epochs=st.integers(1, 3),
+    shift=st.booleans(),
+    device=st.sampled_from([None, "cpu"]),
+    data=st.data(),
+)
 def test_batches_equal_rows_expanded_token_by_token(
-    tmp_path: Path, rows: int, seed: int, shard_rows: int, data: st.DataObject
+    tmp_path: Path,
+    rows: int,
+    seed: int,
+    shard_rows: int,
+    length: int,
+    epochs: int,
+    shift: bool,
+    device: str | None,
+    data: st.DataObject,
 ) -> None:
     shards = write(tmp_path / uuid.uuid4().hex, rows, seed, shard_rows)
-    batch_size = data.draw(st.integers(1, rows))
-    loader = TokenLoader(shards, batch_size=batch_size)
-    assert plain(loader) == slow_batches(shards, batch_size)
+    expected = slow_rows(shards, length, shift=shift) * epochs
+    for number, row in enumerate(expected):
+        expected[number] = row | {"row_ids": number}
+    size = data.draw(st.integers(1, len(expected)))
+    wanted = data.draw(st.permutations(ALL_FIELDS).map(lambda order: order[: 1 + seed % len(order)]))
+    loader = TokenLoader(
+        shards,
+        batch_size=size,
+        sequence_length=length,
+        epochs=epochs,
+        shift_labels=shift,
+        device=device,
+        fields=wanted,
+        validate=True,
+    )
+    batches = slow_batches(expected, [size] * (len(expected) // size))
+    for batch in batches:
+        batch["cu_seqlens"] = slow_boundaries(batch["position_ids"])
+        batch["max_seqlen"] = int(np.diff(batch["cu_seqlens"]).max())
+    assert plain(loader) == [{name: batch[name] for name in wanted} for batch in batches]
+    assert len(loader) == len(batches)
 
 
-def test_tensors_are_int64_and_the_consumers_own(shards: ShardSet) -> None:
-    loader = TokenLoader(shards, batch_size=4)
+def test_shifted_labels_are_the_next_tokens_of_the_unshifted(shards: ShardSet) -> None:
+    here, ahead = (TokenLoader(shards, batch_size=101, shift_labels=shift) for shift in (False, True))
+    [unshifted], [shifted] = list(here), list(ahead)
+    assert shifted["labels"][:, :-1].tolist() == unshifted["labels"][:, 1:].tolist()
+    assert (shifted["labels"][:, -1] == -100).all()
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize(
+    ("vocabulary", "stored"), [(1000, torch.uint16), (1 << 16, torch.uint16), (1 << 17, torch.uint32)]
+)
+def test_types(tmp_path: Path, device: str | None, vocabulary: int, stored: torch.dtype) -> None:
+    shards = write(tmp_path, 20, vocabulary=vocabulary)
+
+    def types(dtype: Any) -> dict[str, torch.dtype]:
+        loader = TokenLoader(shards, batch_size=4, fields=ALL_FIELDS, dtype=dtype, device=device)
+        return {name: tensor.dtype for name, tensor in next(iter(loader)).items()}
+
+    always = {"cu_seqlens": torch.int32, "max_seqlen": torch.int32, "row_ids": torch.int64}
+    assert types("int64") == dict.fromkeys(FIELDS, torch.int64) | always
+    assert types("int32") == dict.fromkeys(FIELDS, torch.int32) | always
+    assert types("narrow") == dict.fromkeys(FIELDS, torch.int32) | always | {"input_ids": stored}
+    whole = plain(TokenLoader(shards, batch_size=4, device=device))
+    for dtype in ("int32", "narrow"):
+        assert plain(TokenLoader(shards, batch_size=4, device=device, dtype=dtype)) == whole
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_tensors_are_the_consumers_own(shards: ShardSet, device: str | None) -> None:
+    loader = TokenLoader(shards, batch_size=4, device=device)
     batches = list(loader)
-    assert tuple(batches[0]) == FIELDS
-    assert {(tensor.dtype, tensor.shape) for batch in batches for tensor in batch.values()} == {
-        (torch.int64, (4, LENGTH))
-    }
     for batch in batches:
         for tensor in batch.values():
             tensor.fill_(-7)
-    assert plain(loader) == slow_batches(shards, 4)
+    assert plain(TokenLoader(shards, batch_size=4, device=device)) == even_batches(shards, 4)
 
 
-def test_memory_is_used_again_only_when_nothing_holds_it(shards: ShardSet) -> None:
-    loader = TokenLoader(shards, batch_size=2)
-    expected = slow_batches(shards, 2)
+@pytest.mark.parametrize("prefetch", [0, 3])
+def test_memory_is_used_again_only_when_nothing_holds_it(shards: ShardSet, prefetch: int) -> None:
+    loader = TokenLoader(shards, batch_size=2, prefetch=prefetch)
+    expected = even_batches(shards, 2)
     random = np.random.default_rng(0)
     held: dict[int, torch.Tensor] = {}
     places: set[int] = set()
@@ -132,79 +134,200 @@ def test_memory_is_used_again_only_when_nothing_holds_it(shards: ShardSet) -> No
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 6, 12])
 def test_any_world_size_gives_the_same_global_batches(shards: ShardSet, world_size: int) -> None:
     loaders = [TokenLoader(shards, batch_size=12, rank=rank, world_size=world_size) for rank in range(world_size)]
-    whole = [
-        {name: torch.cat([part[name] for part in parts]) for name in FIELDS} for parts in zip(*loaders, strict=True)
-    ]
-    assert plain(whole) == slow_batches(shards, 12)
+    whole = [joined(parts) for parts in zip(*loaders, strict=True)]
+    assert plain(whole) == even_batches(shards, 12)
     assert {len(loader) for loader in loaders} == {8}
     assert {loader.unused_rows for loader in loaders} == {101 - 8 * 12}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(stops=st.lists(st.tuples(st.integers(0, 12), st.sampled_from([1, 2, 3, 4, 6])), min_size=1, max_size=5))
-def test_resumed_runs_equal_an_uninterrupted_one(shards: ShardSet, stops: list[tuple[int, int]]) -> None:
+@settings(max_examples=60, suppress_health_check=SHARED_FOLDER)
+@given(
+    stops=st.lists(
+        st.tuples(st.integers(0, 12), st.sampled_from([1, 2, 3, 4, 6]), st.integers(0, 3)), min_size=1, max_size=5
+    )
+)
+def test_resumed_runs_equal_an_uninterrupted_one(shards: ShardSet, stops: list[tuple[int, int, int]]) -> None:
     """Each process delivers some batches to ranks of some world, is saved, and dies with an iterator in mid-air."""
     delivered: list[dict[str, list[list[int]]]] = []
     states: list[dict[str, Any]] = []
-    wanted = sum(batches for batches, _ in stops)
-    for batches, world_size in stops:
-        ranks = [TokenLoader(shards, batch_size=12, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for batches, world_size, prefetch in stops:
+        ranks = [
+            TokenLoader(shards, batch_size=12, rank=rank, world_size=world_size, epochs=None, prefetch=prefetch)
+            for rank in range(world_size)
+        ]
         for rank in ranks if states else ():
             rank.load_state_dict(json.loads(json.dumps(states[-1])))
         iterators = [iter(rank) for rank in ranks]
-        for _ in range(batches):
-            parts = [next(iterator, None) for iterator in iterators]
-            if parts[0] is None:
-                iterators = [iter(rank) for rank in ranks]
-                parts = [next(iterator) for iterator in iterators]
-            delivered += plain([{name: torch.cat([part[name] for part in parts if part]) for name in FIELDS}])
+        delivered += plain(joined([next(iterator) for iterator in iterators]) for _ in range(batches))
         states.append(ranks[0].state_dict())
         assert all(rank.state_dict() == states[-1] for rank in ranks)
-    epochs = slow_batches(shards, 12) * 8
-    assert delivered == epochs[:wanted]
+    wanted = sum(batches for batches, *_ in stops)
+    assert delivered == slow_batches(slow_rows(shards) * 8, [12] * wanted)
+
+
+@settings(max_examples=60, suppress_health_check=SHARED_FOLDER)
+@given(
+    schedule=st.lists(st.tuples(st.integers(1, 60), st.sampled_from([2, 4, 8, 12])), min_size=1, max_size=4),
+    micro=st.sampled_from([None, 1, 2]),
+    prefetch=st.integers(0, 2),
+    seed=st.sampled_from([None, 3]),
+    data=st.data(),
+)
+def test_resuming_anywhere_gives_the_rest(
+    shards: ShardSet,
+    schedule: list[tuple[int, int]],
+    micro: int | None,
+    prefetch: int,
+    seed: int | None,
+    data: st.DataObject,
+) -> None:
+    starts = np.cumsum([0, *(rows for rows, _ in schedule)]).tolist()
+    sizes = [(start, size) for start, (_, size) in zip(starts, schedule, strict=False)]
+    settings: dict[str, Any] = {"batch_size": sizes, "micro_batch_size": micro, "epochs": 2, "seed": seed, "block": 5}
+    whole, states = [], []
+    loader = TokenLoader(shards, **settings)
+    states.append(loader.state_dict())
+    for batch in loader:
+        whole += plain([batch])
+        states.append(loader.state_dict())
+    assert len(whole) == len(loader)
+    at = data.draw(st.integers(0, len(whole)))
+    resumed = TokenLoader(shards, **settings, prefetch=prefetch)
+    resumed.load_state_dict(states[at])
+    assert plain(resumed) == whole[at:]
+    assert resumed.state_dict() == states[-1]
+
+
+def test_micro_batches_and_steps(shards: ShardSet) -> None:
+    settings: dict[str, Any] = {"batch_size": [(0, 4), (16, 12)], "micro_batch_size": 2, "world_size": 2}
+    ranks = [TokenLoader(shards, **settings, rank=rank) for rank in range(2)]
+    assert (ranks[0].at_step_end, ranks[0].step, ranks[0].accumulation) == (True, 0, 1)
+    seen: list[tuple[int, int, bool, int]] = []
+    rows: list[torch.Tensor] = []
+    for parts in zip(*ranks, strict=True):
+        assert parts[0]["input_ids"].shape == (2, LENGTH)
+        rows += [part["input_ids"] for part in parts]
+        seen.append((ranks[0].position, ranks[0].step, ranks[0].at_step_end, ranks[0].accumulation))
+    assert seen[:8] == [
+        (4, 1, True, 1),
+        (8, 2, True, 1),
+        (12, 3, True, 1),
+        (16, 4, True, 1),
+        (20, 4, False, 3),
+        (24, 4, False, 3),
+        (28, 5, True, 3),
+        (32, 5, False, 3),
+    ]
+    assert seen[-1] == (100, 11, True, 3)
+    assert len(seen) == len(ranks[0]) == 4 + 7 * 3
+    assert torch.cat(rows).tolist() == shards.input_ids(0, 100).tolist()
+
+
+def test_a_state_within_a_step_fits_another_world_only_where_a_batch_starts(shards: ShardSet) -> None:
+    loader = TokenLoader(shards, batch_size=12, micro_batch_size=2)
+    iterator = iter(loader)
+    for _ in range(2):
+        next(iterator)
+    two = TokenLoader(shards, batch_size=12, micro_batch_size=1, rank=1, world_size=4)
+    two.load_state_dict(loader.state_dict())
+    assert next(iter(two))["input_ids"].tolist() == shards.input_ids(5, 6).tolist()
+    three = TokenLoader(shards, batch_size=12, micro_batch_size=2, world_size=3)
+    with pytest.raises(LoaderStateError, match=r"row 4 is 4 rows into step 0 .*saved between steps"):
+        three.load_state_dict(loader.state_dict())
+    assert three.position == 0
 
 
 def test_state_counts_what_was_delivered(shards: ShardSet) -> None:
-    loader = TokenLoader(shards, batch_size=10)
-    assert (loader.epoch, loader.position, loader.unused_rows) == (0, 0, 1)
-    for number, _ in enumerate(loader, start=1):
-        assert loader.state_dict()["position"] == loader.position == 10 * number
-    assert (loader.epoch, loader.position) == (1, 0)
+    for prefetch in (0, 1, 5):
+        loader = TokenLoader(shards, batch_size=10, prefetch=prefetch)
+        assert (loader.epoch, loader.position, loader.unused_rows) == (0, 0, 1)
+        for number, _ in enumerate(loader, start=1):
+            assert loader.state_dict()["position"] == loader.position == 10 * number
+        assert (loader.step, loader.position) == (10, 100)
 
 
-def test_a_broken_off_loop_goes_on_and_a_finished_one_starts_again(shards: ShardSet) -> None:
+def test_iterators_share_the_position(shards: ShardSet) -> None:
+    for prefetch in (0, 4):
+        loader = TokenLoader(shards, batch_size=10, prefetch=prefetch)
+        one, two = iter(loader), iter(loader)
+        assert plain([next(one), next(one), next(two), next(one)]) == even_batches(shards, 10)[:4]
+        before = loader.state_dict()
+        assert plain([next(two)]) == even_batches(shards, 10)[4:5]
+        loader.load_state_dict(before)
+        assert plain([next(two), next(one)]) == even_batches(shards, 10)[4:6]
+
+
+def test_a_loop_broken_off_goes_on_and_a_finished_one_does_not_start_again(shards: ShardSet) -> None:
     loader = TokenLoader(shards, batch_size=10)
-    expected = slow_batches(shards, 10)
     seen = []
+    start = loader.state_dict()
     for batch in loader:
         seen.append(batch)
         if len(seen) == 4:
             break
-    assert plain([*seen, *loader]) == expected
-    assert plain(loader) == expected
-    assert loader.epoch == 2
+    assert plain([*seen, *loader]) == even_batches(shards, 10)
+    with pytest.raises(LoaderExhaustedError, match="100 rows"):
+        iter(loader)
+    end = loader.state_dict()
+    loader.load_state_dict(start)
+    assert len(list(loader)) == 10
+    restarted = TokenLoader(shards, batch_size=10)
+    restarted.load_state_dict(end)
+    assert list(restarted) == []
 
 
-def test_a_state_saved_after_the_last_batch_ends_the_epoch_first(shards: ShardSet) -> None:
-    loader, resumed = TokenLoader(shards, batch_size=50), TokenLoader(shards, batch_size=50)
-    iterator = iter(loader)
-    for _ in range(2):
+def test_epochs_follow_each_other_without_a_gap(shards: ShardSet) -> None:
+    loader = TokenLoader(shards, batch_size=10, epochs=3)
+    assert plain(loader) == slow_batches(slow_rows(shards) * 3, [10] * 30)
+    assert (loader.epoch, loader.unused_rows) == (2, 3)
+    endless = TokenLoader(shards, batch_size=10, epochs=None)
+    with pytest.raises(TypeError, match="endless"):
+        len(endless)
+    assert endless.unused_rows == 0
+
+
+def test_later_epochs_with_a_seed_have_every_row_once(shards: ShardSet) -> None:
+    def epochs(seed: int | None) -> list[list[list[int]]]:
+        loader = TokenLoader(shards, batch_size=101, epochs=4, seed=seed, block=4, fields=["input_ids"])
+        return [batch["input_ids"].tolist() for batch in loader]
+
+    rows = shards.input_ids(0, 101).tolist()
+    first, *later = epochs(5)
+    assert first == rows
+    assert all(sorted(epoch) == sorted(rows) and epoch != rows for epoch in later)
+    assert later[0] != later[1]
+    assert epochs(5) == [first, *later]
+    assert epochs(6)[1] not in later
+
+
+def test_a_sequence_length_may_change_where_a_row_ends(shards: ShardSet) -> None:
+    short = TokenLoader(shards, batch_size=6, sequence_length=4, fields=["input_ids"])
+    whole = TokenLoader(shards, batch_size=3, epochs=1, fields=["input_ids"])
+    iterator = iter(short)
+    next(iterator)
+    with pytest.raises(LoaderStateError, match=r"row 2 is 2 rows into step 0"):
+        whole.load_state_dict(short.state_dict())
+    TokenLoader(shards, batch_size=2).load_state_dict(short.state_dict())
+    odd = TokenLoader(shards, batch_size=1, sequence_length=4)
+    next(iter(odd))
+    with pytest.raises(LoaderStateError, match="ends within a row of 12"):
+        whole.load_state_dict(odd.state_dict())
+    for _ in range(8):
         next(iterator)
-    resumed.load_state_dict(loader.state_dict())
-    assert list(resumed) == []
-    assert (resumed.epoch, len(list(resumed))) == (1, 2)
-    assert list(iterator) == []
-    resumed.load_state_dict(loader.state_dict())
-    assert (resumed.epoch, len(list(resumed))) == (1, 2)
+    whole.load_state_dict(short.state_dict())
+    assert next(iter(whole))["input_ids"].tolist() == shards.input_ids(18, 21).tolist()
 
 
-def test_another_batch_size_goes_on_at_the_same_row(shards: ShardSet) -> None:
+def test_a_batch_size_that_changes_is_a_schedule(shards: ShardSet) -> None:
     loader, larger = TokenLoader(shards, batch_size=5), TokenLoader(shards, batch_size=20)
-    rows = [next(iter(loader))["input_ids"] for _ in range(3)]
-    larger.load_state_dict(loader.state_dict())
-    assert larger.unused_rows == (101 - 15) % 20
-    rows += [batch["input_ids"] for batch in larger]
-    assert torch.cat(rows).tolist() == shards.input_ids(0, 95).tolist()
+    for _ in range(3):
+        next(iter(loader))
+    with pytest.raises(LoaderStateError, match=r"as \[\(0, before\), \(15, after\)\]"):
+        larger.load_state_dict(loader.state_dict())
+    scheduled = TokenLoader(shards, batch_size=[(0, 5), (15, 20)])
+    scheduled.load_state_dict(loader.state_dict())
+    assert (scheduled.step, scheduled.unused_rows) == (3, (101 - 15) % 20)
+    assert torch.cat([batch["input_ids"] for batch in scheduled]).tolist() == shards.input_ids(15, 95).tolist()
 
 
 def test_states_of_other_sets_and_strange_states_are_refused(shards: ShardSet, tmp_path: Path) -> None:
@@ -214,7 +337,15 @@ def test_states_of_other_sets_and_strange_states_are_refused(shards: ShardSet, t
     other = TokenLoader(write(tmp_path, 101, seed=1), batch_size=10)
     with pytest.raises(DigestMismatchError, match=shards.digest):
         other.load_state_dict(good)
-    for change in ({"version": 2}, {"position": -1}, {"position": 102}, {"position": 1.0}, {"epoch": None}):
+    for change in (
+        {"version": 1},
+        {"position": -1},
+        {"position": 102},
+        {"position": 1.0},
+        {"position": True},
+        {"sequence_length": 5},
+        {"sequence_length": None},
+    ):
         with pytest.raises(LoaderStateError):
             loader.load_state_dict(good | change)
     with pytest.raises(LoaderStateError):
@@ -222,15 +353,44 @@ def test_states_of_other_sets_and_strange_states_are_refused(shards: ShardSet, t
     assert (other.position, loader.position) == (0, 10)
 
 
+def test_a_state_of_another_order_is_refused_after_the_first_epoch(shards: ShardSet) -> None:
+    loader = TokenLoader(shards, batch_size=20, epochs=3, seed=1)
+    iterator = iter(loader)
+    for _ in range(5):
+        next(iterator)
+    TokenLoader(shards, batch_size=20, epochs=3, seed=2).load_state_dict(loader.state_dict())
+    next(iterator)
+    with pytest.raises(LoaderStateError, match="another order"):
+        TokenLoader(shards, batch_size=20, epochs=3, seed=2).load_state_dict(loader.state_dict())
+    with pytest.raises(LoaderStateError, match="another order"):
+        TokenLoader(shards, batch_size=20, epochs=3).load_state_dict(loader.state_dict())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"batch_size": 0}, "batch of 0"),
+        ({"batch_size": []}, "must start at 0"),
+        ({"batch_size": [(1, 10)]}, "must start at 0"),
+        ({"batch_size": [(0, 10), (0, 20)]}, "must start at 0 and rise"),
+        ({"batch_size": [(0, 10), (20, 9)], "world_size": 2}, "batch of 9 rows cannot be shared by 2"),
         ({"batch_size": 9, "world_size": 2}, "batch of 9 rows cannot be shared by 2"),
+        ({"micro_batch_size": 3}, "batch of 10 rows cannot be shared by 1 ranks in micro-batches of 3"),
+        ({"micro_batch_size": 0}, "micro-batch of 0"),
         ({"rank": 2, "world_size": 2}, "rank 2"),
         ({"rank": -1}, "rank -1"),
         ({"world_size": 0}, "world of 0"),
-        ({"batch_size": 102}, "102 rows: .* has only 101"),
+        ({"batch_size": 102}, "102 rows: there are only 101"),
+        ({"sequence_length": 5}, "rows of 5 tokens: the set has rows of 12"),
+        ({"sequence_length": 0}, "rows of 0 tokens"),
+        ({"epochs": 0}, "0 epochs"),
+        ({"block": 0}, "blocks of 0"),
+        ({"fields": []}, "choose each once"),
+        ({"fields": ["labels", "labels"]}, "choose each once"),
+        ({"fields": ["targets"]}, "choose each once"),
+        ({"dtype": "int8"}, "int8"),
+        ({"prefetch": -1}, "-1 batches"),
+        ({"data_parallel": "dp"}, "without a mesh"),
     ],
 )
 def test_senseless_parameters_are_refused(shards: ShardSet, change: dict[str, Any], message: str) -> None:
@@ -245,49 +405,38 @@ def test_a_uri_is_opened(shards: ShardSet, tmp_path: Path) -> None:
         TokenLoader(tmp_path, batch_size=4)
 
 
-def test_data_loader_without_workers_gives_the_same(shards: ShardSet) -> None:
-    loader = TokenLoader(shards, batch_size=10)
-    batches = DataLoader(loader, batch_size=None)
-    assert len(batches) == 10
-    for number, batch in enumerate(batches):
-        assert plain([batch]) == slow_batches(shards, 10)[number : number + 1]
-        assert loader.position == 10 * (number + 1)
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_data_loader_with_workers_is_refused(shards: ShardSet, workers: int) -> None:
-    loader = TokenLoader(shards, batch_size=10)
-    with pytest.raises(WorkerProcessError, match="num_workers=0"):
-        next(iter(DataLoader(loader, batch_size=None, num_workers=workers)))
-
-
 def test_a_pickled_loader_goes_on(shards: ShardSet) -> None:
     loader = TokenLoader(shards, batch_size=10)
     next(iter(loader))
-    assert plain(pickle.loads(pickle.dumps(loader))) == slow_batches(shards, 10)[1:]
+    assert plain(pickle.loads(pickle.dumps(loader))) == even_batches(shards, 10)[1:]
 
 
-@pytest.mark.parametrize("lengths", [[5, 0, 7], [5, 8, 1], [5, -2, 9], [1 << 30, 1 << 30, 1 << 30]])
-def test_lengths_that_do_not_fit_are_an_error(lengths: list[int]) -> None:
-    documents = DocumentLengths(np.array([0, 3]), np.array(lengths, np.int32))
-    with pytest.raises(ValueError):
-        expand(np.zeros((1, LENGTH), np.uint16), documents, np.empty((4, 1, LENGTH), np.int64))
-    documents = DocumentLengths(np.array([0, 1, 1]), np.array([3], np.int32))
-    with pytest.raises(ValueError, match="no document"):
-        expand(np.zeros((2, LENGTH), np.uint16), documents, np.empty((4, 2, LENGTH), np.int64))
-
-
-def test_damaged_lengths_never_make_a_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_damaged_lengths_never_make_a_batch(tmp_path: Path, prefetch: int) -> None:
     shards = write(tmp_path, 20, shard_rows=20)
     path = tmp_path / shards.index.shard_file(0)
     start = shards.index.layout.lengths_offset(20)
     data = bytearray(path.read_bytes())
     data[start + 1] = 1
     path.write_bytes(data)
-    loader = TokenLoader(tmp_path, batch_size=2)
-    with pytest.raises(ShardCorruptError, match="rows 0 to 2"):
+    loader = TokenLoader(tmp_path, batch_size=2, prefetch=prefetch)
+    with pytest.raises(ShardCorruptError, match=r"shard-00000.arrow: row 0 of the set has documents of 2\d\d tokens"):
         next(iter(loader))
     assert loader.position == 0
+    assert len(list(TokenLoader(tmp_path, batch_size=2, fields=["input_ids"]))) == 10  # which needs no lengths
+
+
+def test_stats_count_what_this_rank_got(shards: ShardSet) -> None:
+    loader = TokenLoader(shards, batch_size=10, rank=1, world_size=2)
+    stats = loader.stats()
+    assert (stats.batches, stats.tokens_per_second, stats.waiting) == (0, 0.0, 0.0)
+    for _ in loader:
+        pass
+    stats = loader.stats()
+    assert (stats.batches, stats.rows, stats.tokens) == (10, 50, 50 * LENGTH)
+    assert 0 < stats.waited <= stats.elapsed
+    assert stats.tokens_per_second == stats.tokens / stats.elapsed
+    assert str(stats).startswith(f"50 rows ({50 * LENGTH} tokens) in 10 batches, ")
 
 
 def test_import_stays_light() -> None:
@@ -300,7 +449,7 @@ def test_import_stays_light() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     modules = json.loads(result.stdout)
-    heavy = {"dagster", "polars", "deltalake", "ray", "numba", "pydantic", "awkward", "pandas"}
+    heavy = {"dagster", "polars", "deltalake", "ray", "numba", "pydantic", "awkward", "pandas", "torchdata"}
     assert heavy.isdisjoint(modules)
     ours = {name for name in modules if name.startswith("llm_assets.") and not name.startswith("llm_assets.loader")}
     shard_modules = {"shards", "shard_files", "shard_index"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from llm_assets.stages.sample import (
     SplitParameters,
+    assign,
     combined_strata,
     fold_of,
     hashes,
@@ -32,22 +34,40 @@ def ids(count: int, first: int = 0) -> pa.Array:
 
 def test_hashes_are_xxh3_of_each_id_also_of_a_slice() -> None:
     array = ids(50)
-    expected = [xxhash.xxh3_64_intdigest(value.as_py(), 7) for value in array]
-    assert hashes(array, 7).tolist() == expected
-    assert hashes(array.slice(13, 20), 7).tolist() == expected[13:33]
-    assert hashes(array.slice(0, 0), 7).tolist() == []
+    key = xxhash.xxh3_64_intdigest(b"fold:7")
+    expected = [xxhash.xxh3_64_intdigest(value.as_py(), key) for value in array]
+    assert hashes(array, 7, "fold").tolist() == expected
+    assert hashes(array.slice(13, 20), 7, "fold").tolist() == expected[13:33]
+    assert hashes(array.slice(0, 0), 7, "fold").tolist() == []
 
 
 def test_a_split_never_changes_when_others_arrive() -> None:
-    parameters = SplitParameters(shares={"train": 0.9, "validation": 0.05, "test": 0.05}, seed=3)
-    before = split_of(hashes(ids(500), 3), parameters)
-    after = split_of(hashes(pa.concat_arrays([ids(2000, first=500), ids(500)]), 3), parameters)
-    assert after[2000:].tolist() == before.tolist()
+    shares = {"train": 0.9, "validation": 0.05, "test": 0.05}
+    parameters = SplitParameters(shares=shares, folds=5, shards=64, seed=3)
+    before = assign(ids(500), parameters)
+    after = assign(pa.concat_arrays([ids(2000, first=500), ids(500)]), parameters)
+    assert {name: column.to_pylist()[2000:] for name, column in after.items()} == {
+        name: column.to_pylist() for name, column in before.items()
+    }
+    assert set(before["split"].to_pylist()) == set(shares)
+    assert set(before["fold"].to_pylist()) == set(range(5))
+
+
+def test_split_fold_and_shard_are_independent_of_each_other() -> None:
+    columns = assign(ids(20_000), SplitParameters(shares={"a": 0.5, "b": 0.5}, folds=2, shards=2))
+    halves = [np.array([value in ("a", 0) for value in column.to_pylist()]) for column in columns.values()]
+    assert all(abs((one & other).mean() - 0.25) < 0.02 for one, other in combinations(halves, 2))
+
+
+def test_what_is_not_asked_for_is_null() -> None:
+    for parameters in (None, SplitParameters()):
+        columns = assign(ids(3), parameters)
+        assert [column.null_count for column in columns.values()] == [3, 3, 3]
+        assert [str(column.type) for column in columns.values()] == ["large_string", "int32", "int32"]
 
 
 def test_splits_have_their_shares() -> None:
-    parameters = SplitParameters(shares={"train": 8, "validation": 1, "none": 0, "test": 1})
-    counts = np.bincount(split_of(hashes(ids(40_000), 0), parameters), minlength=4)
+    counts = np.bincount(split_of(hashes(ids(40_000), 0), {"train": 8, "validation": 1, "none": 0, "test": 1}))
     assert counts[2] == 0
     assert counts.sum() == 40_000
     assert np.abs(counts / 40_000 - [0.8, 0.1, 0, 0.1]).max() < 0.01
@@ -105,7 +125,7 @@ def test_strata_of_several_columns() -> None:
     assert combined.tolist() == [1, 0, 2, 2, 1]
 
 
-@pytest.mark.parametrize("shares", [{}, {"a": -1.0}, {"a": 0.0}, {"a": float("nan")}])
+@pytest.mark.parametrize("shares", [{}, {"a": -1.0}, {"a": 0.0}, {"a": float("nan")}, {"a": float("inf")}])
 def test_nonsense_shares_are_refused(shares: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         SplitParameters(shares=shares)

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from llm_assets.store import documents
-from llm_assets.store.documents import DocumentTable, StagedSnapshot
+from llm_assets.store.documents import DocumentTable, OtherSchemaError, StagedSnapshot
 from llm_assets.store.staging import LostFilesError
 from llm_assets_tests.store.tables import SCHEMA, commit, rows, staged, table_at, texts_of
 from llm_assets_tests.store.writers import Moments, die, files
@@ -71,6 +71,15 @@ def test_a_commit_replaces_its_own_snapshot_only(table: DocumentTable) -> None:
     live = {name: texts_of(table.snapshot(name)) for name in table.snapshots()}  # pyright: ignore
     assert live == {"a": ["a3"], "b": ["b1"]}
     assert pl.scan_delta(table.folder.uri).filter(pl.col("disposition") == "rejected").collect().height == 0
+
+
+def test_a_table_with_other_columns_is_refused_before_anything_is_written(table: DocumentTable) -> None:
+    commit(table, "a", "a1")
+    other = DocumentTable(table.folder, SCHEMA.append(pa.field("more", pa.int64())))
+    before = files(table.folder)
+    with pytest.raises(OtherSchemaError, match=r"has other columns .* delete the folder"):
+        other.begin()
+    assert files(table.folder) == before
 
 
 def test_names_that_begin_alike_are_different_snapshots(table: DocumentTable) -> None:

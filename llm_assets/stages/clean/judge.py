@@ -32,6 +32,14 @@ class Verdicts:
     values: npt.NDArray[np.float64]
     broken: npt.NDArray[np.bool_]
 
+    @classmethod
+    def joined(cls, documents: int, parts: Sequence[Verdicts]) -> Verdicts:
+        """The verdicts of several groups of rules on the same documents, in the order of the groups."""
+        values = [np.zeros((documents, 0), np.float64), *(part.values for part in parts)]
+        broken = [np.zeros((documents, 0), np.bool_), *(part.broken for part in parts)]
+        rules = tuple(rule for part in parts for rule in part.rules)
+        return cls(rules, np.concatenate(values, axis=1), np.concatenate(broken, axis=1))
+
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
         """Whether each document breaks no rule: bool[documents]."""

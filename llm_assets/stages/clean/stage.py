@@ -1,40 +1,52 @@
 """The clean stage: edit, measure, judge. Rejected documents are rows too, with what they broke.
 
-Guarantees that a row out stands for every row in, in the same order, kept or rejected, and that what becomes of
-a document depends on its text and the parameters alone, whatever shares its batch.
+Guarantees that a row out stands for every row in, in the same order, kept, rejected or quarantined, and that what
+becomes of a document depends on its text (with a blocklist of domains, on its URL) and the parameters alone, whatever
+shares its batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 from blake3 import blake3
-from pydantic import Field, field_validator
 
+from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
 from llm_assets.stages.clean.count import StopWords
-from llm_assets.stages.clean.judge import REASONS_TYPE, Verdicts, judge
-from llm_assets.stages.clean.line_edits import LineEdits, edit_lines
-from llm_assets.stages.clean.measure import STATISTICS_TYPE, measure
-from llm_assets.stages.clean.normalise import Form, normalise, normalise_text
-from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
-from llm_assets.stages.clean.repair import Repairs, repair
-from llm_assets.stages.clean.rules import LengthRule, Range, Rule, RuleSet
+from llm_assets.stages.clean.findings import FINDINGS, score_column, verdicts
+from llm_assets.stages.clean.judge import REASONS_TYPE, Verdicts
+from llm_assets.stages.clean.language import Identifier
+from llm_assets.stages.clean.line_edits import edit_lines
+from llm_assets.stages.clean.measure import measure
+from llm_assets.stages.clean.normalise import normalise, normalise_text
+from llm_assets.stages.clean.parameters import CleanParameters
+from llm_assets.stages.clean.pii.apply import PiiResult, apply
+from llm_assets.stages.clean.quality.contract import Scorer
+from llm_assets.stages.clean.repair import repair
 from llm_assets.stages.clean.texts import text_buffers
 from llm_assets.stages.clean.unicode_classes import UNICODE_VERSION
-from llm_assets.stages.stage import Disposition, Parameters, StageOutput, code_version
+from llm_assets.stages.sample import assign
+from llm_assets.stages.stage import Disposition, StageOutput, code_version
 from llm_assets.store.arrow import byte_lengths
 from llm_assets.store.ledger import Count, Ledger
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 
 CONTENT_HASH_BYTES: Final = 16
+
+PROCESSING_ERROR: Final = "processing_error"
+"""What documents that no engine could process are quarantined for."""
+
+_PROCESSING_ERRORS: Final = (ValueError, RuntimeError, ArithmeticError, LookupError)
+_URL: Final = "$.url"
 
 _CARRIED: Final = (
     pa.field("doc_id", pa.binary(16), nullable=False),
@@ -50,64 +62,29 @@ CLEANED_SCHEMA: Final = pa.schema(
     [
         *_CARRIED,
         pa.field("content_hash", pa.binary(CONTENT_HASH_BYTES), nullable=False),
-        pa.field("statistics", STATISTICS_TYPE, nullable=False),
+        *FINDINGS,
+        pa.field("labels", LABELS_TYPE),
+        pa.field("split", pa.large_string()),
+        pa.field("fold", pa.int32()),
+        pa.field("shard", pa.int32()),
         pa.field("reasons", REASONS_TYPE, nullable=False),
+        pa.field("error", pa.large_string()),
     ]
 )
-"""`text` is as cleaning left it; `content_hash` is the first 16 bytes of the BLAKE3 of its UTF-8; `statistics` are of
-it too."""
-
-
-class CleanParameters(Parameters):
-    """What is done to a document's text, in the order of the first three fields, and the rules that then judge it.
-
-    `repair` and `lines` do nothing unless told to. `stop_words` (1 to 64 words) is what the statistic `stop_words`
-    counts. A rule set is switched off with null; those null here are switched on, with their published thresholds, by
-    `{}`. `thresholds` are free ones, by statistic. A document that breaks several rules counts as dropped by the first,
-    in the order of these fields and theirs.
-    """
-
-    repair: Repairs = Repairs()
-    normalise: Form = "NFC"
-    lines: LineEdits = LineEdits()
-    stop_words: tuple[str, ...] = GOPHER_STOP_WORDS
-    length: LengthRule | None = LengthRule()
-    gopher_quality: GopherQuality | None = GopherQuality()
-    gopher_repetition: GopherRepetition | None = None
-    c4: C4 | None = None
-    fineweb: FineWeb | None = None
-    thresholds: dict[str, Range] = Field(default_factory=dict[str, Range])
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """Every rule switched on, in the order in which they count."""
-        sets = ((name, getattr(self, name)) for name in type(self).model_fields)
-        published = (rule for name, each in sets if isinstance(each, RuleSet) for rule in each.rules(name))
-        free = (rule for name, each in self.thresholds.items() for rule in each.rules(f"thresholds.{name}", name))
-        return (*published, *free)
-
-    @field_validator("thresholds")
-    @classmethod
-    def _measured(cls, thresholds: dict[str, Range]) -> dict[str, Range]:
-        for name in thresholds:
-            if name not in STATISTICS_TYPE.names:
-                raise ValueError(f"there is no statistic {name!r}; there are: {', '.join(STATISTICS_TYPE.names)}")
-        return thresholds
-
-    @field_validator("stop_words")
-    @classmethod
-    def _countable(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        if not words:
-            raise ValueError("stop_words is empty: to judge without them, set gopher_quality.min_stop_words to null")
-        StopWords.of(words)
-        return words
+"""`text` is as cleaning left it; `content_hash` is the first 16 bytes of the BLAKE3 of its UTF-8; `FINDINGS` are of it
+too, but `pii`, which counts the spans before they were masked. `labels` are the blocklists with too many hits.
+`error` says why a quarantined document could not be processed; its text is as it came, all that is measured null."""
 
 
 @dataclass(frozen=True)
 class CleanStage:
-    """Cleans the kept rows of the raw stage, batch by batch. A part is an iterable of record batches."""
+    """Cleans the kept rows of the raw stage, batch by batch. A part is an iterable of record batches.
+
+    `scorers` has every model that `parameters.quality` names.
+    """
 
     parameters: CleanParameters = field(default_factory=CleanParameters)
+    scorers: Mapping[str, Scorer] = field(default_factory=dict[str, Scorer])
 
     @property
     def code_version(self) -> str:
@@ -124,44 +101,120 @@ class CleanStage:
 
         Batches need the columns of `CLEANED_SCHEMA` up to `byte_offset`, of these types or castable to them;
         others are ignored. Edits count the documents that each kind of edit changed, whatever became of them, and the
-        bytes by which they grew or shrank: `repair.<field>`, "nfc" or "nfkc", `lines.<field>`. Raises ValueError for
-        a column that is missing, and for a null where the schema has none.
+        bytes by which they grew or shrank: `repair.<field>`, "nfc" or "nfkc", `lines.<field>`, `pii.<kind>`.
+        A document that cannot be processed goes to quarantine. Raises ValueError for a column that is missing, and for
+        a null where the schema has none; BlocklistError, ModelError, FileNotFoundError for what the parameters name.
         """
+        _ = self._identifier, self._blocklists
         for batch in part:
-            yield self._clean(batch)
+            columns = {each.name: _column(batch, each) for each in _CARRIED}
+            carried = pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(_CARRIED))
+            try:
+                yield self._clean(carried)
+            except _PROCESSING_ERRORS:
+                yield from (self._clean_alone(carried.slice(row, 1)) for row in range(len(carried)))
 
     @cached_property
     def _stop_words(self) -> StopWords:
         return StopWords.of(normalise_text(word, self.parameters.normalise) for word in self.parameters.stop_words)
 
+    @cached_property
+    def _identifier(self) -> Identifier | None:
+        return Identifier.of(self.parameters.language) if self.parameters.language else None
+
+    @cached_property
+    def _blocklists(self) -> Blocklists | None:
+        lists = self.parameters.blocklists
+        return Blocklists.of(lists, self.parameters.normalise) if lists else None
+
+    def _clean_alone(self, document: pa.RecordBatch) -> StageOutput:
+        """One document, which goes to quarantine where it cannot be processed."""
+        try:
+            return self._clean(document)
+        except _PROCESSING_ERRORS as error:
+            columns = {name: document[name] for name in document.schema.names}
+            columns |= {
+                "content_hash": _content_hashes(document["text"]),
+                "reasons": pa.array([[]], REASONS_TYPE),
+                "error": pa.array([f"{type(error).__name__}: {error}"], pa.large_string()),
+            }
+            amount = Count(1, int(byte_lengths(document["text"]).sum()))
+            ledger = Ledger(incoming=amount, quarantined={PROCESSING_ERROR: amount})
+            return StageOutput({Disposition.QUARANTINED: _rows(columns, 1)}, ledger)
+
     def _clean(self, batch: pa.RecordBatch) -> StageOutput:
-        columns = {each.name: _column(batch, each) for each in _CARRIED}
-        raw_sizes = byte_lengths(columns["text"])
-        texts, edits = self._edit(columns["text"])
-        statistics = measure(texts, self._stop_words)
-        verdicts = judge(statistics, self.parameters.rules)
+        raw = batch["text"]
+        texts, edits, pii = self._edit(raw)
+        hits = self._hits(batch, texts)
+        findings = self._findings(texts, pii, hits)
+        judged = verdicts(
+            pa.RecordBatch.from_arrays(list(findings.values()), schema=pa.schema(FINDINGS)), self.parameters
+        )
+        columns = {name: batch[name] for name in batch.schema.names} | findings
         columns |= {
             "text": texts,
             "content_hash": _content_hashes(texts),
-            "statistics": statistics,
-            "reasons": verdicts.reasons(),
+            "labels": labels(self.parameters.blocklists, hits),
+            **assign(batch["doc_id"], self.parameters.splits),
+            "reasons": judged.reasons(),
         }
-        cleaned = pa.RecordBatch.from_arrays([columns[name] for name in CLEANED_SCHEMA.names], schema=CLEANED_SCHEMA)
-        kept = verdicts.kept
+        cleaned = _rows(columns, len(batch))
+        kept = judged.kept
         rows = {
             Disposition.KEPT: cleaned.filter(pa.array(kept)),
             Disposition.REJECTED: cleaned.filter(pa.array(~kept)),
         }
-        return StageOutput(rows, _ledger(raw_sizes, byte_lengths(texts), edits, verdicts))
+        return StageOutput(rows, _ledger(byte_lengths(raw), byte_lengths(texts), edits, judged))
 
-    def _edit(self, texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, dict[str, Count]]:
-        """The texts repaired, normalised and with their lines edited, and what of each kind was edited."""
+    def _edit(self, texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, dict[str, Count], PiiResult | None]:
+        """The texts repaired, normalised, with their lines edited and PII masked, and what of each kind was edited."""
         texts, repaired = repair(texts, self.parameters.repair)
         form = self.parameters.normalise
         normalised = normalise(texts, form)
         changed = Count(normalised.changed_documents, normalised.changed_bytes)
         texts, edited = edit_lines(normalised.texts, self.parameters.lines)
-        return texts, repaired | ({form.lower(): changed} if changed.documents else {}) | edited
+        edits = repaired | ({form.lower(): changed} if changed.documents else {}) | edited
+        if self.parameters.pii is None:
+            return texts, edits, None
+        pii = apply(texts, self.parameters.pii)
+        return pii.texts, edits | dict(pii.edits), pii
+
+    def _hits(self, batch: pa.RecordBatch, texts: pa.LargeStringArray) -> npt.NDArray[np.int64]:
+        """How often each document has entries of each blocklist: [documents, lists]."""
+        if self._blocklists is None:
+            return np.zeros((len(texts), 0), np.int64)
+        return self._blocklists.hits(texts, self._urls(batch))
+
+    def _findings(
+        self, texts: pa.LargeStringArray, pii: PiiResult | None, hits: npt.NDArray[np.int64]
+    ) -> dict[str, pa.Array]:
+        """The columns of `FINDINGS`."""
+        known: dict[str, pa.Array] = {"statistics": measure(texts, self._stop_words)}
+        if self._identifier is not None and self.parameters.language is not None:
+            languages = self._identifier.identify(texts, self.parameters.language.sample_bytes)
+            known |= dict(zip(languages.type.names, languages.flatten(), strict=True))
+        if pii is not None:
+            known["pii"] = pii.counts_column()
+        scores = {
+            f"blocklist.{each.name}": hits[:, place].astype(np.float64)
+            for place, each in enumerate(self.parameters.blocklists)
+        }
+        scores |= {each.statistic: self.scorers[each.model].score(texts) for each in self.parameters.quality}
+        known["scores"] = score_column(len(texts), scores)
+        return {each.name: known.get(each.name, pa.nulls(len(texts), each.type)) for each in FINDINGS}
+
+    def _urls(self, batch: pa.RecordBatch) -> pa.LargeStringArray | None:
+        """The field `url` of each document's metadata, where a blocklist has domains."""
+        if all(each.domains is None for each in self.parameters.blocklists):
+            return None
+        metadata: Any = pl.from_arrow(batch["metadata"])
+        return metadata.str.json_path_match(_URL).to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _rows(columns: Mapping[str, pa.Array], documents: int) -> pa.RecordBatch:
+    """A batch of `CLEANED_SCHEMA`; a column not given is null."""
+    arrays = [columns[each.name] if each.name in columns else pa.nulls(documents, each.type) for each in CLEANED_SCHEMA]
+    return pa.RecordBatch.from_arrays(arrays, schema=CLEANED_SCHEMA)
 
 
 def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
@@ -184,16 +237,16 @@ def _content_hashes(texts: pa.LargeStringArray) -> pa.FixedSizeBinaryArray:
 
 
 def _ledger(
-    raw_sizes: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], edits: dict[str, Count], verdicts: Verdicts
+    raw_sizes: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], edits: dict[str, Count], judged: Verdicts
 ) -> Ledger:
     def count(sizes: npt.NDArray[np.int64], documents: npt.NDArray[np.bool_]) -> Count:
         return Count(int(documents.sum()), int(sizes[documents].sum()))
 
-    dropped = {name: count(raw_sizes, documents) for name, documents in verdicts.dropped_by().items()}
+    dropped = {name: count(raw_sizes, documents) for name, documents in judged.dropped_by().items()}
     return Ledger(
         incoming=Count(len(raw_sizes), int(raw_sizes.sum())),
-        kept=count(raw_sizes, verdicts.kept),
-        output=count(sizes, verdicts.kept),
+        kept=count(raw_sizes, judged.kept),
+        output=count(sizes, judged.kept),
         dropped={name: amount for name, amount in dropped.items() if amount.documents},
         edits=edits,
     )

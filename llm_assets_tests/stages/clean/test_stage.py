@@ -6,18 +6,24 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from blake3 import blake3
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from llm_assets.stages.clean.blocklist.entries import BlocklistError
 from llm_assets.stages.clean.line_edits import LineEdits
+from llm_assets.stages.clean.parameters import CleanParameters, QualityScore
+from llm_assets.stages.clean.pii.parameters import PiiParameters
 from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherQuality, GopherRepetition
 from llm_assets.stages.clean.repair import Repairs
 from llm_assets.stages.clean.rules import LengthRule, Range
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanParameters, CleanStage
+from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanStage
+from llm_assets.stages.sample import SplitParameters
 from llm_assets.stages.stage import Disposition, Stage, StageOutput
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets_tests.stages.clean.odd_text import odd_text, raw_batch, real_data
@@ -40,9 +46,13 @@ EVERYTHING = CleanParameters(
 some_texts = st.lists(st.one_of(odd_text, st.just(GOOD)), max_size=8)
 
 
+def rows_of(output: StageOutput, disposition: Disposition) -> list[dict]:
+    return output.rows[disposition].to_pylist() if disposition in output.rows else []
+
+
 def merged(outputs: list[StageOutput]) -> tuple[list[dict], list[dict], Ledger]:
-    kept = [row for output in outputs for row in output.rows[Disposition.KEPT].to_pylist()]
-    rejected = [row for output in outputs for row in output.rows[Disposition.REJECTED].to_pylist()]
+    kept = [row for output in outputs for row in rows_of(output, Disposition.KEPT)]
+    rejected = [row for output in outputs for row in rows_of(output, Disposition.REJECTED)]
     return kept, rejected, sum((output.ledger for output in outputs), Ledger())
 
 
@@ -144,6 +154,94 @@ def test_edits_come_in_order_and_are_counted() -> None:
     assert ledger.incoming == in_bytes([text]) == ledger.accounted
 
 
+def test_what_is_found_depends_on_what_is_looked_for() -> None:
+    texts = [GOOD + " a@b.com", GOOD]
+    parameters = CleanParameters(splits=SplitParameters(shares={"train": 1}, folds=2))
+    kept, _, ledger = clean(texts, parameters)
+    assert [row["language"] for row in kept] == ["en", "en"] and all(row["language_confidence"] > 0.5 for row in kept)
+    assert [row["pii"]["email"] for row in kept] == [1, 0] and kept[0]["text"].endswith("a@b.com")
+    assert [(row["split"], row["fold"] in (0, 1), row["shard"]) for row in kept] == [("train", True, None)] * 2
+    assert ledger.edits == {}
+    kept, _, ledger = clean(texts, CleanParameters(language=None, pii=None))
+    assert all(row[name] is None for row in kept for name in ("language", "language_confidence", "pii", "split"))
+    kept, _, ledger = clean(texts, CleanParameters(pii=PiiParameters()))
+    assert kept[0]["text"].endswith("<EMAIL>") and kept[0]["pii"]["email"] == 1
+    assert ledger.edits == {"pii.email": Count(1, 7), "pii.email.spans": Count(1)}
+
+
+def test_rejected_for_language_and_pii() -> None:
+    parameters = CleanParameters.model_validate({"pii": {"email": "drop"}, "language": {"allow": ["en"]}})
+    french = "Le chat est sur la table, et il regarde par la fenêtre avec attention. " * 8
+    parameters = parameters.model_copy(update={"gopher_quality": None})
+    kept, rejected, ledger = clean([GOOD, french, GOOD + " a@b.com"], parameters)
+    assert len(kept) == 1
+    assert [[reason["rule"] for reason in row["reasons"]] for row in rejected] == [["language.allow"], ["pii.email"]]
+    assert "a@b.com" not in rejected[1]["text"]
+    assert ledger.accounted == ledger.incoming
+
+
+def test_blocklists_label_and_drop(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("quick brown\nlazy\n")
+    (tmp_path / "domains.txt").write_text("spam.example\n")
+    lists = [
+        {"name": "animals", "words": str(tmp_path / "words.txt"), "max_hits": 1},
+        {"name": "spam", "domains": str(tmp_path / "domains.txt"), "action": "drop"},
+    ]
+    parameters = CleanParameters.model_validate({"blocklists": lists, "thresholds": {"blocklist.animals": {"max": 2}}})
+    texts = [
+        GOOD + "the Quick\nbrown fox, the LAZY dog",
+        GOOD + "lazy " * 3,
+        GOOD + "see http://www.spam.example/x",
+        GOOD,
+    ]
+    batch = raw_batch(texts)
+    urls = pa.array([None, None, None, '{"url": "https://spam.example/page"}'], pa.large_string())
+    batch = batch.set_column(batch.schema.get_field_index("metadata"), "metadata", urls)
+    kept, rejected, ledger = merged(list(CleanStage(parameters).process([batch])))
+    assert [(row["record"], row["labels"]) for row in kept] == [(0, ["animals"])]
+    assert [(row["record"], row["labels"], [each["rule"] for each in row["reasons"]]) for row in rejected] == [
+        (1, ["animals"], ["thresholds.blocklist.animals.max"]),
+        (2, ["spam"], ["blocklist.spam"]),
+        (3, ["spam"], ["blocklist.spam"]),
+    ]
+    assert kept[0]["scores"] == [
+        {"statistic": "blocklist.animals", "value": 2.0},
+        {"statistic": "blocklist.spam", "value": 0.0},
+    ]
+    assert ledger.accounted == ledger.incoming
+    (tmp_path / "words.txt").unlink()
+    with pytest.raises(BlocklistError, match=r"words\.txt"):
+        list(CleanStage(parameters).process([batch]))
+
+
+class _Moody:
+    """A model that cannot score one document."""
+
+    digest = "moody"
+
+    def score(self, texts: pa.LargeStringArray) -> np.ndarray:
+        if "unspeakable" in "".join(texts.to_pylist()):
+            raise RuntimeError("no words for it")
+        return np.array([len(text) % 2 for text in texts.to_pylist()], np.float64)
+
+
+def test_a_score_is_a_statistic_and_what_cannot_be_scored_goes_to_quarantine() -> None:
+    parameters = CleanParameters(quality=(QualityScore(model="moody", min_score=0.5),), gopher_quality=None)
+    texts = [GOOD, GOOD + "!", GOOD + " unspeakable"]
+    (*outputs,) = CleanStage(parameters, {"moody": _Moody()}).process([raw_batch(texts)])
+    kept, rejected, ledger = merged(outputs)
+    assert [len(row["text"]) % 2 for row in kept] == [1]
+    assert [row["scores"] for row in kept] == [[{"statistic": "quality.moody", "value": 1.0}]]
+    assert [row["reasons"] for row in rejected] == [
+        [{"rule": "quality.moody.min_score", "value": 0.0, "threshold": 0.5}]
+    ]
+    (lost,) = (row for output in outputs for row in rows_of(output, Disposition.QUARANTINED))
+    assert (lost["text"], lost["error"]) == (texts[2], "RuntimeError: no words for it")
+    assert lost["statistics"] is None and lost["reasons"] == []
+    assert ledger.quarantined == {"processing_error": in_bytes([texts[2]])}
+    assert ledger.accounted == ledger.incoming == in_bytes(texts)
+
+
 def test_process_streams() -> None:
     taken: list[int] = []
 
@@ -188,6 +286,11 @@ def test_code_version_follows_every_parameter() -> None:
         CleanParameters(c4=C4()),
         CleanParameters(fineweb=FineWeb()),
         CleanParameters(thresholds={"entropy": Range(min=3.0)}),
+        CleanParameters(pii=None),
+        CleanParameters(pii=PiiParameters()),
+        CleanParameters(language=None),
+        CleanParameters(splits=SplitParameters(folds=3)),
+        CleanParameters(quality=(QualityScore(model="good"),)),
     ]
     assert len({CleanStage(parameters).code_version for parameters in variants}) == len(variants)
     assert stage.code_version == CleanStage(CleanParameters()).code_version

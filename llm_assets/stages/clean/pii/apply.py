@@ -21,7 +21,7 @@ from llm_assets.stages.clean.pii.presidio import find_with_presidio
 from llm_assets.stages.clean.pii.spans import KINDS, Kind, Spans, without_overlaps
 from llm_assets.store.ledger import Count
 
-COUNTS_TYPE: Final = pa.struct([pa.field(kind.value, pa.int32(), nullable=False) for kind in KINDS])
+COUNTS_TYPE: Final = pa.struct([pa.field(kind.value, pa.int32()) for kind in KINDS])
 """Spans of each kind in a document, whatever became of them."""
 
 

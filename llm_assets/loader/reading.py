@@ -1,0 +1,117 @@
+"""Rows of the stream, read from the set: token ids as stored, and the runs of documents in them.
+
+Guarantees that damaged lengths are an error that names shard and row, and that ids are views of the mapped files,
+where the set is local, until somebody copies them. What is made of them is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_assets.loader.order import Order
+from llm_assets.loader.runs import RowError, Runs, runs_of
+from llm_assets.store.shards import DocumentLengths, ShardCorruptError, ShardSet
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows `first` to `last` (exclusive) of the set, of which the rows of the stream are parts `skip` to `stop`."""
+
+    first: int
+    last: int
+    skip: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the stream."""
+        return self.stop - self.skip
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`rows` rows of the stream: token ids in pieces [*, length] of the stored type, and where they come from."""
+
+    rows: int
+    pieces: Sequence[NDArray[Any]]
+    spans: Sequence[Span]
+    runs: Runs | None
+
+
+class RowReader:
+    """Reads rows of `length` tokens, `parts` of which make a row of the set."""
+
+    def __init__(self, shards: ShardSet, order: Order, length: int, *, with_runs: bool) -> None:
+        self._set = shards
+        self._order = order
+        self._length = length
+        self._parts = shards.sequence_length // length
+        self._with_runs = with_runs
+
+    def read(self, starts: Sequence[int], rows: int) -> Rows:
+        """For each start, `rows` rows of the stream from there on. Raises what `ShardSet` raises."""
+        spans = [span for start in starts for span in self._spans(start, start + rows)]
+        pieces: list[NDArray[Any]] = []
+        for span in spans:
+            ids = self._set.input_ids(span.first, span.last)
+            pieces.append(ids if self._parts == 1 else ids.reshape(-1, self._length)[span.skip : span.stop])
+        runs = self._runs(spans) if self._with_runs else None
+        return Rows(rows * len(starts), pieces, spans, runs)
+
+    def _spans(self, first: int, last: int) -> list[Span]:
+        parts = self._parts
+        if parts == 1:
+            return [Span(start, stop, 0, stop - start) for start, stop in self._order.spans(first, last)]
+        spans: list[Span] = []
+        skip = first % parts
+        rows = last - first
+        for start, stop in self._order.spans(first // parts, -(-last // parts)):
+            end = min((stop - start) * parts, skip + rows)
+            spans.append(Span(start, stop, skip, end))
+            rows -= end - skip
+            skip = 0
+        return spans
+
+    def _runs(self, spans: Sequence[Span]) -> Runs:
+        documents = _joined([self._set.document_lengths(span.first, span.last) for span in spans])
+        try:
+            runs = runs_of(documents, self._set.sequence_length, self._length)
+        except RowError as error:
+            raise self.corrupt(spans, error.row * self._parts, error.problem, packed=True) from error
+        if sum(span.rows for span in spans) == runs.rows:
+            return runs
+        keep = np.zeros(runs.rows, np.bool_)
+        before = 0
+        for span in spans:
+            keep[before + span.skip : before + span.stop] = True
+            before += (span.last - span.first) * self._parts
+        return runs.select(keep)
+
+    def corrupt(self, spans: Sequence[Span], row: int, problem: str, *, packed: bool = False) -> ShardCorruptError:
+        """The error that a row is not sound, naming its shard and its number in the set.
+
+        `row` counts the rows of the stream in the spans; where `packed`, also the parts that the spans leave out.
+        """
+        for span in spans:
+            count = (span.last - span.first) * self._parts if packed else span.rows
+            if row < count:
+                number = span.first + (row if packed else row + span.skip) // self._parts
+                index = self._set.index
+                file = index.shard_file(number // index.layout.rows_per_shard)
+                return ShardCorruptError(f"{self._set.uri}/{file}", f"row {number} of the set {problem}")
+            row -= count
+        raise IndexError(f"row {row} is beyond the rows read")
+
+
+def _joined(parts: Sequence[DocumentLengths]) -> DocumentLengths:
+    if len(parts) == 1:
+        return parts[0]
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return DocumentLengths(offsets, np.concatenate([part.lengths for part in parts]))

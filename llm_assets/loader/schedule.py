@@ -1,0 +1,173 @@
+"""Rows into batches: which rows of the stream make which step, and how a step is divided into micro-batches.
+
+Guarantees that position and step follow from each other by arithmetic on the schedule alone: no rank, no world
+size and no history comes into it. Rows are counted over the whole run, all epochs in one stream.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+
+class PositionError(ValueError):
+    """A position at which no batch of this schedule starts."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A global batch: its number, its first row in the stream, its rows, and where its batch size ends to hold."""
+
+    number: int
+    first: int
+    rows: int
+    phase_end: int
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """Steps of one size: from row `first` and step `number` on, up to row `last` (exclusive)."""
+
+    first: int
+    last: int
+    rows: int
+    number: int
+
+    @property
+    def steps(self) -> int:
+        return (self.last - self.first) // self.rows
+
+
+class Schedule:
+    """Global batch sizes by position: `sizes` are pairs (from row, rows in a batch), or one size for all rows.
+
+    A size holds for the steps that start at its row or after it; the step under way there keeps its own. `rows` is
+    the length of the stream. Rows at its end that make no whole step belong to none.
+    Raises ValueError where the rows do not start at 0 and rise, a size is below 1, or the stream holds no step.
+    """
+
+    def __init__(self, sizes: int | Sequence[tuple[int, int]], rows: int) -> None:
+        pairs = ((0, sizes),) if isinstance(sizes, int) else tuple((int(row), int(size)) for row, size in sizes)
+        starts = [row for row, _ in pairs]
+        if not pairs or starts[0] != 0 or any(after <= before for before, after in pairwise(starts)):
+            raise ValueError(f"a schedule of batch sizes from rows {starts}: they must start at 0 and rise")
+        for _, size in pairs:
+            if size < 1:
+                raise ValueError(f"a global batch of {size} rows")
+        self.sizes = pairs
+        self.rows = rows
+        if self.end == 0:
+            raise ValueError(f"a global batch of {pairs[0][1]} rows: there are only {rows}")
+
+    @cached_property
+    def _phases(self) -> list[_Phase]:
+        phases: list[_Phase] = []
+        first = number = 0
+        for place, (_, size) in enumerate(self.sizes):
+            until = self.sizes[place + 1][0] if place + 1 < len(self.sizes) else None
+            most = (self.rows - first) // size
+            steps = most if until is None else min(most, max(0, -(-(until - first) // size)))
+            phase = _Phase(first, first + steps * size, size, number)
+            if steps:
+                phases.append(phase)
+            first, number = phase.last, number + steps
+        return phases
+
+    @property
+    def end(self) -> int:
+        """Where the last whole step ends: the position of a run that is over."""
+        return self._phases[-1].last if self._phases else 0
+
+    @property
+    def steps(self) -> int:
+        """Whole steps in the stream."""
+        last = self._phases[-1]
+        return last.number + last.steps
+
+    def step_at(self, position: int) -> Step:
+        """The step that row `position` belongs to. Raises PositionError outside 0 to `end`."""
+        if not 0 <= position < self.end:
+            raise PositionError(f"row {position} is in no step: those are of rows 0 to {self.end}")
+        phase = self._phases[bisect_right(self._phases, position, key=lambda phase: phase.first) - 1]
+        steps = (position - phase.first) // phase.rows
+        return Step(phase.number + steps, phase.first + steps * phase.rows, phase.rows, phase.last)
+
+    def steps_before(self, position: int) -> int:
+        """Steps completed when `position` rows are delivered."""
+        return self.steps if position >= self.end else self.step_at(position).number
+
+    def position_of(self, number: int) -> int:
+        """The first row of a step. Raises PositionError for one that does not exist; `steps` itself gives `end`."""
+        if not 0 <= number <= self.steps:
+            raise PositionError(f"step {number}: there are {self.steps}")
+        phase = self._phases[max(0, bisect_right(self._phases, number, key=lambda phase: phase.number) - 1)]
+        return phase.first + (number - phase.number) * phase.rows
+
+    def batch_sizes(self) -> list[int]:
+        """The global batch sizes that steps have, in their order."""
+        return [phase.rows for phase in self._phases]
+
+    def micro_batches(self, rows: int | None) -> int:
+        """Batches of the whole stream, where a global micro-batch has `rows` rows (the whole step, where None)."""
+        return sum(phase.steps * (1 if rows is None else phase.rows // rows) for phase in self._phases)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Batches that follow each other: `count` of `rows` rows of all ranks each, from row `first` of the stream."""
+
+    first: int
+    rows: int
+    count: int
+
+
+class Deal:
+    """What each rank gets of each step: micro-batches of `micro_batch_size` rows per rank, or its whole share.
+
+    A global micro-batch is `world_size * micro_batch_size` rows that follow each other; rank r has the r-th slice.
+    Raises ValueError for a batch size of the schedule that cannot be dealt out evenly.
+    """
+
+    def __init__(self, schedule: Schedule, world_size: int, micro_batch_size: int | None) -> None:
+        if micro_batch_size is not None and micro_batch_size < 1:
+            raise ValueError(f"a micro-batch of {micro_batch_size} rows")
+        self.schedule = schedule
+        self.world_size = world_size
+        self._together = None if micro_batch_size is None else world_size * micro_batch_size
+        for rows in schedule.batch_sizes():
+            if rows % (self._together or world_size):
+                how = f" in micro-batches of {micro_batch_size} rows" if micro_batch_size else ""
+                raise ValueError(f"a global batch of {rows} rows cannot be shared by {world_size} ranks{how}")
+
+    def __len__(self) -> int:
+        return self.schedule.micro_batches(self._together)
+
+    def rows_at(self, step: Step) -> int:
+        """Rows of a global micro-batch of a step."""
+        return self._together or step.rows
+
+    def cut(self, position: int, most_rows: int) -> Cut:
+        """The batches from `position` on, all of one size: one at least, else no more than `most_rows` rows of a rank.
+
+        Raises PositionError where no batch starts there.
+        """
+        step = self.check(position)
+        rows = self.rows_at(step)
+        most = max(1, most_rows * self.world_size // rows)
+        return Cut(position, rows, min(most, (step.phase_end - position) // rows))
+
+    def check(self, position: int) -> Step:
+        """The step at `position`, which is the start of a batch of it. Raises PositionError."""
+        step = self.schedule.step_at(position)
+        inside = position - step.first
+        if inside % self.rows_at(step):
+            raise PositionError(
+                f"row {position} is {inside} rows into step {step.number} (rows {step.first} to "
+                f"{step.first + step.rows}), where no batch starts: a run that goes on with another batch size says "
+                f"so in its schedule, as [(0, before), ({position}, after)]; one with another world size or "
+                "micro-batch goes on from a state saved between steps"
+            )
+        return step

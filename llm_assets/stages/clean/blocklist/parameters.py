@@ -1,0 +1,49 @@
+"""What a user may set of a source's blocklists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from llm_assets.stages.clean.rules import Bound, Rule
+from llm_assets.stages.stage import Parameters
+
+MAX_BLOCKLISTS: Final = 64
+"""Of one source: which lists an entry is on is kept in 64 bits."""
+
+
+class Blocklist(Parameters):
+    """A category of unwanted content: a file of words, a file of domains, or both, each a path or a URI.
+
+    A document with more than `max_hits` hits, in its text and its URL together, is labelled with the name; with
+    the action "drop" it also breaks the rule `blocklist.<name>` and is rejected.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    words: str | None = Field(default=None, min_length=1)
+    domains: str | None = Field(default=None, min_length=1)
+    max_hits: int = Field(default=0, ge=0)
+    action: Literal["label", "drop"] = "label"
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that a document with too many hits breaks."""
+        return Rule(f"blocklist.{self.name}", f"blocklist.{self.name}", Bound.AT_MOST, float(self.max_hits))
+
+    @model_validator(mode="after")
+    def _has_a_file(self) -> Self:
+        if self.words is None and self.domains is None:
+            raise ValueError(f"blocklist {self.name} names neither a file of words nor one of domains")
+        return self
+
+
+def require_distinct(blocklists: Sequence[Blocklist]) -> None:
+    """Raises ValueError for a name used twice, and for more than 64 lists."""
+    names = [each.name for each in blocklists]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two blocklists are called {', '.join(twice)}")
+    if len(names) > MAX_BLOCKLISTS:
+        raise ValueError(f"{len(names)} blocklists: at most {MAX_BLOCKLISTS} are told apart")

@@ -1,0 +1,151 @@
+"""What a source's YAML says about cleaning.
+
+Guarantees that what validates can be carried out, as far as that can be told without reading another file, and that
+the rules come in one order, the order in which they count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
+from llm_assets.stages.clean.count import StopWords
+from llm_assets.stages.clean.language import LanguageParameters
+from llm_assets.stages.clean.line_edits import LineEdits
+from llm_assets.stages.clean.measure import STATISTICS_TYPE
+from llm_assets.stages.clean.normalise import Form
+from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
+from llm_assets.stages.clean.pii.spans import PATTERN_KINDS
+from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
+from llm_assets.stages.clean.repair import Repairs
+from llm_assets.stages.clean.rules import Bound, Fraction, LengthRule, Range, Rule, RuleSet
+from llm_assets.stages.sample import SplitParameters
+from llm_assets.stages.stage import Parameters
+
+
+class QualityScore(Parameters):
+    """A learned model that scores every document: statistic `quality.<model>`, 0 to 1.
+
+    `model` is the name of a declared quality model. With `min_score`, a document that scores less is rejected.
+    """
+
+    model: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    min_score: Fraction = None
+
+    @property
+    def statistic(self) -> str:
+        """The name of the score among the statistics."""
+        return f"quality.{self.model}"
+
+    def rules(self) -> Iterator[Rule]:
+        """The rule, where there is a minimum."""
+        if self.min_score is not None:
+            yield Rule(f"{self.statistic}.min_score", self.statistic, Bound.AT_LEAST, self.min_score)
+
+
+def labels_only() -> LanguageParameters:
+    """The language of every document is told, and none is dropped for it."""
+    return LanguageParameters(min_confidence=None)
+
+
+def flags_only() -> PiiParameters:
+    """What patterns find is counted, and stays."""
+    return PiiParameters.model_validate({kind.value: Action.FLAG for kind in PATTERN_KINDS})
+
+
+class CleanParameters(Parameters):
+    """What is done to a document's text, in the order of the first four fields, and the rules that then judge it.
+
+    `repair` and `lines` do nothing unless told to. Unless told otherwise `pii` counts what patterns find and `language`
+    labels documents; given as `{}` they mask, and ask for the published confidence. With null neither is looked at.
+    `stop_words` (1 to 64 words) is what the statistic `stop_words` counts. A rule set is switched off with null; those
+    null here are switched on, with their published thresholds, by `{}`. `quality` names learned models. `thresholds`
+    are free ones, by statistic. A document that breaks several rules counts as dropped by the first, in the order of
+    `rule_groups`. `splits` assigns documents to splits, folds and shards, and drops none.
+    """
+
+    repair: Repairs = Repairs()
+    normalise: Form = "NFC"
+    lines: LineEdits = LineEdits()
+    pii: PiiParameters | None = Field(default_factory=flags_only)
+    stop_words: tuple[str, ...] = GOPHER_STOP_WORDS
+    length: LengthRule | None = LengthRule()
+    language: LanguageParameters | None = Field(default_factory=labels_only)
+    blocklists: tuple[Blocklist, ...] = ()
+    gopher_quality: GopherQuality | None = GopherQuality()
+    gopher_repetition: GopherRepetition | None = None
+    c4: C4 | None = None
+    fineweb: FineWeb | None = None
+    quality: tuple[QualityScore, ...] = ()
+    thresholds: dict[str, Range] = Field(default_factory=dict[str, Range])
+    splits: SplitParameters | None = None
+
+    @property
+    def rule_groups(self) -> dict[str, tuple[Rule, ...]]:
+        """The rules switched on by the field that switches them on, in the order in which they count."""
+        pii = self.pii.kinds(Action.DROP) if self.pii else ()
+        published = {
+            name: tuple(each.rules(name))
+            for name in ("gopher_quality", "gopher_repetition", "c4", "fineweb")
+            if isinstance(each := getattr(self, name), RuleSet)
+        }
+        return {
+            "length": tuple(self.length.rules("length")) if self.length else (),
+            "language": self.language.rules if self.language else (),
+            "blocklists": tuple(each.rule for each in self.blocklists if each.action == "drop"),
+            **published,
+            "pii": tuple(Rule(f"pii.{kind.value}", f"pii.{kind.value}", Bound.AT_MOST, 0.0) for kind in pii),
+            "quality": tuple(rule for each in self.quality for rule in each.rules()),
+            "thresholds": tuple(
+                rule for name, each in self.thresholds.items() for rule in each.rules(f"thresholds.{name}", name)
+            ),
+        }
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule switched on, in the order in which they count."""
+        return tuple(rule for group in self.rule_groups.values() for rule in group)
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Every number there is of a document: the statistics, and those that other fields add."""
+        return (
+            *STATISTICS_TYPE.names,
+            *(["language_confidence"] if self.language else []),
+            *(f"pii.{kind.value}" for kind in (self.pii.kinds() if self.pii else ())),
+            *(f"blocklist.{each.name}" for each in self.blocklists),
+            *(each.statistic for each in self.quality),
+        )
+
+    @field_validator("stop_words")
+    @classmethod
+    def _countable(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if not words:
+            raise ValueError("stop_words is empty: to judge without them, set gopher_quality.min_stop_words to null")
+        StopWords.of(words)
+        return words
+
+    @field_validator("blocklists")
+    @classmethod
+    def _distinct_lists(cls, blocklists: tuple[Blocklist, ...]) -> tuple[Blocklist, ...]:
+        require_distinct(blocklists)
+        return blocklists
+
+    @field_validator("quality")
+    @classmethod
+    def _distinct_models(cls, quality: tuple[QualityScore, ...]) -> tuple[QualityScore, ...]:
+        models = [each.model for each in quality]
+        twice = sorted({model for model in models if models.count(model) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return quality
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        for name in self.thresholds:
+            if name not in self.statistics:
+                raise ValueError(f"thresholds: there is no statistic {name!r}; there are: {', '.join(self.statistics)}")
+        return self

@@ -1,0 +1,132 @@
+"""Quality models at rest: the files of a model as its own library reads them, and what is known about it.
+
+Guarantees that a model appears complete or not at all, and never changes: `model.json` is written last, is the
+commit, and of two that are committed at once the first stays. What a model is for is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import blake3
+
+from llm_assets.store.folder import Folder
+from llm_assets.store.manifest import Manifest
+
+MODEL = "model.json"
+
+
+class ModelKind(StrEnum):
+    """The library whose files a model consists of."""
+
+    FASTTEXT = "fasttext"
+    TRANSFORMERS = "transformers"
+
+
+class FrozenModelError(RuntimeError):
+    """A model was committed where there is another one already."""
+
+
+class DamagedModelError(RuntimeError):
+    """The files of a committed model are not what was committed."""
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """A model in memory: its kind, how it is used (`settings`, JSON), and the content of its files by name."""
+
+    kind: ModelKind
+    settings: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of kind, settings and files."""
+        listing = {name: _digest(content) for name, content in sorted(self.files.items())}
+        return _digest(json.dumps([self.kind, self.settings, listing], sort_keys=True).encode())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(map(len, self.files.values()))
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A committed model. Its files are read when they are asked for."""
+
+    folder: Folder
+    manifest: Manifest
+    kind: ModelKind
+    settings: Mapping[str, Any]
+    names: tuple[str, ...]
+
+    @staticmethod
+    def open(folder: Folder) -> StoredModel | None:
+        """The model committed in the folder; None where there is none."""
+        try:
+            about: dict[str, Any] = json.loads(folder.read(MODEL))
+        except FileNotFoundError:
+            return None
+        manifest = Manifest.from_dict(about["manifest"])
+        return StoredModel(folder, manifest, ModelKind(about["kind"]), about["settings"], tuple(about["files"]))
+
+    def load(self) -> FrozenModel:
+        """The model with its files. Raises DamagedModelError where they are not those that were committed."""
+        digest = self.manifest.digest
+        try:
+            files = {name: self.folder.read(f"{digest}/{name}") for name in self.names}
+        except FileNotFoundError as error:
+            raise DamagedModelError(f"{self.manifest.asset}: a file of the committed model is gone: {error}") from error
+        model = FrozenModel(self.kind, self.settings, files)
+        if model.digest != digest:
+            raise DamagedModelError(f"{self.manifest.asset}: the files in {self.folder.uri}/{digest} were changed")
+        return model
+
+
+@dataclass(frozen=True)
+class StagedModel:
+    """A model in memory that no reader sees yet. `manifest.digest` is the digest of `model`."""
+
+    folder: Folder
+    model: FrozenModel
+    manifest: Manifest
+
+    @property
+    def uri(self) -> str:
+        """The folder of the model."""
+        return self.folder.uri
+
+    def commit(self) -> None:
+        """Put the files, `model.json` last. Raises FrozenModelError where there is another model."""
+        digest = self.manifest.digest
+        stored = StoredModel.open(self.folder)
+        if stored is None:
+            for name, content in self.model.files.items():
+                self.folder.put(f"{digest}/{name}", content)
+            self.folder.put_new(MODEL, self._about())
+            stored = StoredModel.open(self.folder)
+        if stored is None or stored.manifest.digest != digest:
+            self.folder.remove(digest)
+            raise FrozenModelError(f"another run has made {self.manifest.asset} meanwhile, and it stays as it is")
+
+    def _about(self) -> bytes:
+        about = {
+            "kind": self.model.kind,
+            "settings": self.model.settings,
+            "files": sorted(self.model.files),
+            "manifest": self.manifest.as_dict(),
+        }
+        return json.dumps(about, indent=1).encode()
+
+    def discard(self) -> None:
+        """Nothing was written."""
+
+
+def _digest(data: bytes) -> str:
+    return blake3.blake3(data).hexdigest(length=16)
