@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from llm_assets.chain.cleaned_checks import CHECKS, CleanLimits, cleaned_outcomes
+from llm_assets.chain.cleaned_report import describe_cleaned
 from llm_assets.chain.documents import stage_documents
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
@@ -22,7 +21,6 @@ from llm_assets.chain.link import (
 )
 from llm_assets.chain.quality_model import QualityModelLink
 from llm_assets.chain.raw import RawLink
-from llm_assets.chain.samples import concatenated, sample_rows
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
@@ -141,20 +139,7 @@ class CleanedLink(Link[StagedSnapshot]):
 
     def describe(self, staged: StagedSnapshot) -> Description:
         """See `Link`."""
-        words = [
-            batch["statistics"].field("words").to_numpy(zero_copy_only=False)
-            for batch in staged.batches(Disposition.KEPT, ["statistics"])
-        ]
-        return Description(
-            rows=staged.manifest.ledger.kept.documents,
-            bytes=staged.size,
-            columns=CLEANED_SCHEMA,
-            histograms={"Length of the kept documents, words": concatenated(words)},
-            samples={
-                "kept": sample_rows(_first(staged, Disposition.KEPT, ["file", "record", "text"])),
-                "dropped": sample_rows(_first(staged, Disposition.REJECTED, ["file", "record", "reasons", "text"])),
-            },
-        )
+        return describe_cleaned(staged, staged.size, staged.manifest.ledger, self.parameters)
 
 
 def _named_files(parameters: CleanParameters) -> dict[str, Input]:
@@ -171,7 +156,3 @@ def _digest_of(uri: str) -> str:
         return hashlib.blake2b(Folder(folder or ".").read(name), digest_size=16).hexdigest()
     except FileNotFoundError as error:
         raise MissingInputError(f"{uri} is not there: the source's `clean` names it") from error
-
-
-def _first(files: SnapshotFiles, disposition: Disposition, columns: list[str]) -> pa.RecordBatch | None:
-    return next(files.batches(disposition, columns), None)

@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import numpy.typing as npt
 import pyarrow as pa
 
 from llm_assets.chain.engine import LocalEngine
+from llm_assets.chain.histograms import Histogram
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Input, Manifest, Staged, fingerprint
@@ -61,14 +61,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Description:
-    """What a person looks at: sizes, distributions, samples. All of it computed from the staged data."""
+    """What a person looks at: sizes, distributions, samples. All of it computed from the staged data.
+
+    `tables` are counts and their like. `reasons` is the order in which reasons for dropping count, where there is one.
+    """
 
     rows: int
     bytes: int
     columns: pa.Schema
     values: Mapping[str, float | int | str] = field(default_factory=dict[str, float | int | str])
-    histograms: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict[str, npt.NDArray[Any]])
+    histograms: Mapping[str, Histogram] = field(default_factory=dict[str, Histogram])
     samples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict[str, Sequence[Mapping[str, str]]])
+    tables: Mapping[str, Sequence[Mapping[str, str | int]]] = field(
+        default_factory=dict[str, Sequence[Mapping[str, str | int]]]
+    )
+    reasons: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

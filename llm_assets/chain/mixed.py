@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
     Check,
@@ -179,7 +180,7 @@ class MixedLink(Link[StagedShards]):
             bytes=staged.size,
             columns=row_schema(staged.shards),
             values={"tokens": index.tokens, "limited_by": limited_by, **rows, **tokens},
-            histograms={"Documents in a row": concatenated(documents_per_row)},
+            histograms={"Documents in a row": Histogram.of(concatenated(documents_per_row))},
         )
 
 

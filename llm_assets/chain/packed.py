@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
     Check,
@@ -179,7 +180,7 @@ class PackedLink(Link[StagedShards]):
                 ]
             ),
             values={"tokens": staged.shards.index.tokens, **staged.manifest.details["statistics"]},
-            histograms={"Documents in a row": concatenated(documents_per_row)},
+            histograms={"Documents in a row": Histogram.of(concatenated(documents_per_row))},
         )
 
 

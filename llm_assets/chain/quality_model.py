@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import Check, Description, Link, MissingInputError, Outcome, State, Work
 from llm_assets.chain.raw import RawLink
 from llm_assets.chain.samples import SAMPLE_ROWS, preview
@@ -258,10 +259,10 @@ def _values(staged: StagedQualityModel) -> dict[str, float | int | str]:
     return values
 
 
-def _histograms(evaluation: Evaluation) -> dict[str, Scores]:
+def _histograms(evaluation: Evaluation) -> dict[str, Histogram]:
     return {
-        "Held-out scores of good documents": evaluation.good,
-        "Held-out scores of ordinary documents": evaluation.ordinary,
+        "Held-out scores of good documents": Histogram.of(evaluation.good),
+        "Held-out scores of ordinary documents": Histogram.of(evaluation.ordinary),
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow.compute as pc
 
 from llm_assets.chain.documents import stage_documents
+from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
     Check,
@@ -153,6 +154,6 @@ class RawLink(Link[StagedSnapshot]):
             rows=staged.manifest.ledger.kept.documents,
             bytes=staged.size,
             columns=RAW_SCHEMA,
-            histograms={"Length of the documents, bytes": concatenated(lengths)},
+            histograms={"Length of the documents, bytes": Histogram.of(concatenated(lengths))},
             samples={"kept": sample_rows(kept), "quarantined": sample_rows(lost)},
         )

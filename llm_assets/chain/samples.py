@@ -11,12 +11,16 @@ import pyarrow as pa
 
 SAMPLE_ROWS = 5
 PREVIEW_CHARACTERS = 300
+_HEAD = 8
 
 
 def preview(text: str, length: int = PREVIEW_CHARACTERS) -> str:
     """The beginning of a text, on one line."""
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= length else one_line[: length - 1] + "…"
+    head = text[: _HEAD * length]  # of a text of 200 MB the rest need not be looked at
+    one_line = " ".join(head.split())
+    if len(one_line) <= length and len(head) == len(text):
+        return one_line
+    return one_line[: length - 1] + "…"
 
 
 def sample_rows(batch: pa.RecordBatch | pa.Table | None) -> list[Mapping[str, str]]:

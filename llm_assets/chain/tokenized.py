@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from llm_assets.chain.deduped import DedupedDocuments, DedupedLink, open_deduped
+from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
     Check,
@@ -146,7 +147,7 @@ class TokenizedLink(Link[StagedTokenSet]):
             bytes=staged.size,
             columns=token_schema(staged.dtype),
             values={"tokens": tokens, "bytes_per_token": text_bytes / tokens if tokens else 0.0},
-            histograms={"Length of the documents, tokens": concatenated(lengths)},
+            histograms={"Length of the documents, tokens": Histogram.of(concatenated(lengths))},
             samples={"kept": sample_rows(first)},
         )
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from llm_assets.chain.deduped import DedupedDocuments, DedupedLink, open_deduped
+from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import (
     Check,
     Description,
@@ -211,7 +212,7 @@ class TokenizerLink(Link[StagedTokenizer]):
                 "fingerprint": staged.manifest.digest,
                 "trained_on_bytes": staged.manifest.ledger.kept.bytes,
             },
-            histograms={"Length of the tokens, bytes": lengths},
+            histograms={"Length of the tokens, bytes": Histogram.of(lengths)},
             samples={"tokens": _tokens(vocabulary, tokenizer)},
         )
 

@@ -6,19 +6,24 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import dagster as dg
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from matplotlib.figure import Figure
+from PIL import Image
 
+from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import Description
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
 
-_BLUE, _ORANGE = "#3b6fb6", "#d9822b"
+_BLUE, _ORANGE, _GREY = "#3b6fb6", "#d9822b", "#333333"
+_COLOURS = (_BLUE, _ORANGE)
+_SHADES = 32
+_LINES = ("--", ":", "-.")
 
 
 def partition_metadata(manifest: Manifest, description: Description, uri: str) -> dict[str, Any]:
@@ -35,13 +40,16 @@ def partition_metadata(manifest: Manifest, description: Description, uri: str) -
         "ledger": ledger_table(ledger),
         **description.values,
     }
-    for title, values in description.histograms.items():
-        metadata[_key(title)] = _figure_markdown(_histogram(title, values))
     if ledger.dropped or ledger.quarantined:
-        metadata["drop_reasons"] = _figure_markdown(_reasons(ledger))
+        metadata["drop_reasons"] = _figure_markdown(_waterfall(ledger, description.reasons))
+    for title, histogram in description.histograms.items():
+        metadata[_key(title)] = _figure_markdown(_histogram(title, histogram))
     for kind, rows in description.samples.items():
         if rows:
             metadata[f"sample_{kind}"] = _table(rows)
+    for name, rows in description.tables.items():
+        if rows:
+            metadata[name] = _table(rows)
     return metadata
 
 
@@ -66,8 +74,8 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> dg.TableMetadataValue:
-    columns = [dg.TableColumn(name, "string") for name in rows[0]]
+def _table(rows: Sequence[Mapping[str, str | int]]) -> dg.TableMetadataValue:
+    columns = [dg.TableColumn(name, "int" if isinstance(value, int) else "string") for name, value in rows[0].items()]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns))
 
 
@@ -77,30 +85,45 @@ def _key(title: str) -> str:
     return "_".join(word for word in words if word not in {"a", "in", "of", "the"})
 
 
-def _histogram(title: str, values: npt.NDArray[Any]) -> Figure:
-    """A histogram, with logarithmic bins where the values spread over more than two orders of magnitude."""
+def _histogram(title: str, histogram: Histogram) -> Figure:
+    """Series on top of each other, and a line at each mark."""
     figure = Figure(figsize=(6, 2.4), layout="constrained")
     axes = figure.subplots()
-    if len(values) and values.min() > 0 and values.max() > 100 * values.min():
-        axes.hist(values, bins=np.geomspace(values.min(), values.max(), 40).tolist(), color=_BLUE)
-        axes.set_xscale("log")
-    elif len(values):
-        axes.hist(values, bins=40, color=_BLUE)
+    edges, below = histogram.edges, np.zeros(len(histogram.edges) - 1, np.int64)
+    for colour, (series, counts) in zip(_COLOURS, histogram.counts.items(), strict=False):
+        axes.stairs(below + counts, edges, baseline=below, fill=True, color=colour, label=series or None)
+        below = below + counts
+    if histogram.logarithmic:
+        # Linear up to the first edge over 0, so that zeros have a place
+        axes.set_xscale("symlog", linthresh=float(edges[edges > 0][0]))
+    for style, (mark, value) in zip(cycle(_LINES), histogram.marks.items()):
+        axes.axvline(value, color=_GREY, linestyle=style, linewidth=1, label=mark)
+    if histogram.marks or len(histogram.counts) > 1:
+        axes.legend(fontsize=7, framealpha=0.6)
     axes.set_title(title, fontsize=9, loc="left")
     axes.tick_params(labelsize=8)
     return figure
 
 
-def _reasons(ledger: Ledger) -> Figure:
-    """Documents by where they went, the kept ones first."""
-    parts = [("kept", ledger.kept.documents, _BLUE)]
-    parts += [(reason, count.documents, _ORANGE) for reason, count in ledger.dropped.items()]
-    parts += [(error, count.documents, _ORANGE) for error, count in ledger.quarantined.items()]
-    figure = Figure(figsize=(6, 0.8 + 0.25 * len(parts)), layout="constrained")
+def _waterfall(ledger: Ledger, order: Sequence[str]) -> Figure:
+    """All documents, minus what each reason took, in the order of the reasons, leaves the kept ones."""
+    places = {reason: place for place, reason in enumerate(order)}
+    dropped = sorted(ledger.dropped.items(), key=lambda each: places.get(each[0], len(places)))
+    losses = [(name, count.documents) for name, count in (*dropped, *ledger.quarantined.items())]
+    incoming = ledger.incoming.documents
+    left = incoming - np.cumsum([0, *(documents for _, documents in losses)])
+    steps = [("came in", 0, incoming, _BLUE)]
+    steps += [(name, int(rest), documents, _ORANGE) for (name, documents), rest in zip(losses, left[1:], strict=True)]
+    steps.append(("kept", 0, ledger.kept.documents, _BLUE))
+    figure = Figure(figsize=(6, 0.8 + 0.22 * len(steps)), layout="constrained")
     axes = figure.subplots()
-    labels, sizes, colours = zip(*parts, strict=True)
-    axes.barh(range(len(parts)), sizes, color=colours)
-    axes.set_yticks(range(len(parts)), labels, fontsize=8)
+    labels, starts, sizes, colours = zip(*steps, strict=True)
+    bars = axes.barh(range(len(steps)), sizes, left=starts, color=colours)
+    axes.bar_label(bars, [f" {size:,}" for size in sizes], fontsize=7)
+    axes.set_xlim(0, 1.25 * max(1, incoming))
+    axes.locator_params(axis="x", nbins=4)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_yticks(range(len(steps)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set_title("Documents", fontsize=9, loc="left")
     axes.tick_params(axis="x", labelsize=8)
@@ -108,7 +131,10 @@ def _reasons(ledger: Ledger) -> Figure:
 
 
 def _figure_markdown(figure: Figure) -> dg.MarkdownMetadataValue:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    """The figure as a picture of few colours, a quarter of the size: it lies in the event log for good."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=80)
+    reduced = io.BytesIO()
+    Image.open(drawn).convert("RGB").quantize(_SHADES).save(reduced, format="png", optimize=True)
+    data = base64.b64encode(reduced.getvalue()).decode()
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{data})")

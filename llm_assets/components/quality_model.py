@@ -11,7 +11,7 @@ from llm_assets.chain.quality_model import QualityModelLink
 from llm_assets.components.attributes import Nested
 from llm_assets.components.declared import MODELS, Declared, Name, declared, listed
 from llm_assets.components.scaffolding import quality_model_scaffolder
-from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
+from llm_assets.components.stage_asset import MADE_ONCE, AssetFacts, asset_key, link_asset
 from llm_assets.stages.clean.quality.parameters import (
     FileParameters,
     QualityModelParameters,
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from llm_assets.components.corpus_source import CorpusSource
 
 _ORIGINS = ("train", "file", "transformers")
-
-_FREEZE = (
-    dg.AutomationCondition.missing()
-    & dg.AutomationCondition.all_deps_match(~dg.AutomationCondition.missing())
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-    & ~dg.AutomationCondition.execution_failed()
-).with_label("made once, when every source it is trained on has a snapshot")
 
 
 @dg.scaffold_with(quality_model_scaffolder)
@@ -86,6 +78,6 @@ class QualityModel(Declared):
             owners=self.owners,
             tags=self.tags,
             deps=[dg.AssetDep(asset_key(source.asset), partition_mapping=everything) for source in link.sources],
-            automation=_FREEZE,
+            automation=MADE_ONCE,
         )
         return dg.Definitions(assets=[link_asset(link, facts)])

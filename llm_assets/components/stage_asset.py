@@ -18,6 +18,15 @@ from llm_assets.store.refusals import Refusal
 
 AnyLink = Link[Any]
 
+MADE_ONCE = (
+    dg.AutomationCondition.missing()
+    & dg.AutomationCondition.all_deps_match(~dg.AutomationCondition.missing())
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+    & ~dg.AutomationCondition.execution_failed()
+).with_label("made once, when every source it is trained on has a snapshot")
+"""When what is trained on sources, and then frozen, is made."""
+
 
 @dataclass(frozen=True)
 class AssetFacts:

@@ -11,18 +11,10 @@ from llm_assets.chain.tokenizer import TokenizerLink, TokenizerParameters, Train
 from llm_assets.components.attributes import Nested
 from llm_assets.components.declared import TOKENIZERS, Declared, Name, declared, listed
 from llm_assets.components.scaffolding import tokenizer_scaffolder
-from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
+from llm_assets.components.stage_asset import MADE_ONCE, AssetFacts, asset_key, link_asset
 
 if TYPE_CHECKING:
     from llm_assets.components.corpus_source import CorpusSource
-
-_FREEZE = (
-    dg.AutomationCondition.missing()
-    & dg.AutomationCondition.all_deps_match(~dg.AutomationCondition.missing())
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-    & ~dg.AutomationCondition.execution_failed()
-).with_label("made once, when every source it is trained on has a snapshot")
 
 
 @dg.scaffold_with(tokenizer_scaffolder)
@@ -68,6 +60,6 @@ class Tokenizer(Declared):
             owners=self.owners,
             tags=self.tags,
             deps=deps,
-            automation=_FREEZE,
+            automation=MADE_ONCE,
         )
         return dg.Definitions(assets=[link_asset(link, facts)])

@@ -69,11 +69,13 @@ class Schedule:
         for place, (_, size) in enumerate(self.sizes):
             until = self.sizes[place + 1][0] if place + 1 < len(self.sizes) else None
             most = (self.rows - first) // size
-            steps = most if until is None else min(most, max(0, -(-(until - first) // size)))
-            phase = _Phase(first, first + steps * size, size, number)
-            if steps:
+            wanted = most if until is None else max(0, -(-(until - first) // size))
+            phase = _Phase(first, first + min(wanted, most) * size, size, number)
+            if phase.steps:
                 phases.append(phase)
-            first, number = phase.last, number + steps
+            if wanted > most:
+                break  # the stream ends within this phase
+            first, number = phase.last, number + phase.steps
         return phases
 
     @property

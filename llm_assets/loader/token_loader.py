@@ -59,6 +59,10 @@ class TokenLoader(IterableDataset[Batch]):
     share the position. It can be used bare, as `DataLoader(loader, batch_size=None)`, or in a `StatefulDataLoader`,
     with at most one worker process. `validate` compares every batch with the set.
 
+    **Source.** A shard set, or the URI of one, of which only the index is read before the first batch, so that starting
+    costs the same for any number of rows. A file that is missing or cut short is then an error when its rows are due;
+    who wants to know before opens the set, which looks at all of them, and hands it over.
+
     Raises ValueError for parameters that make no sense together, and what `ShardSet.open` raises. Iterating raises
     ShardSetError where the set is damaged, and LoaderExhaustedError for a loader that was iterated to its end.
     """
@@ -86,7 +90,7 @@ class TokenLoader(IterableDataset[Batch]):
     ) -> None:
         super().__init__()
         self.ranks = _ranks(rank, world_size, mesh, data_parallel)
-        self.set = source if isinstance(source, ShardSet) else ShardSet.open(source)
+        self.set = source if isinstance(source, ShardSet) else ShardSet.open(source, check_files=False)
         self.sequence_length = self.set.sequence_length if sequence_length is None else sequence_length
         if self.sequence_length < 1 or self.set.sequence_length % self.sequence_length:
             raise ValueError(f"rows of {self.sequence_length} tokens: the set has rows of {self.set.sequence_length}")

@@ -140,8 +140,8 @@ def test_a_person_sees_what_it_is_unsure_of(staged: StagedQualityModel) -> None:
     held_out = staged.manifest.details["held_out"]
     assert described.values["held_out_accuracy"] == held_out["accuracy"]
     assert described.values["good_trained_on_documents"] > 600 and described.bytes == staged.model.size
-    for title, values in described.histograms.items():
-        assert len(values) > 50 and 0 <= values.min() <= values.max() <= 1, title
+    for title, histogram in described.histograms.items():
+        assert histogram.counts[""].sum() > 50 and 0 <= histogram.edges[0] < histogram.edges[-1] <= 1, title
     lowest = [float(row["score"]) for row in described.samples["good_with_the_lowest_scores"]]
     highest = [float(row["score"]) for row in described.samples["ordinary_with_the_highest_scores"]]
     assert lowest == sorted(lowest) and lowest[0] == round(staged.held_out.evaluation.good.min(), 4)

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from dagster.components.core.component_tree import ComponentTreeException
 
-from llm_assets.components import CorpusSource, Mixture, Tokenizer
+from llm_assets.components import CorpusSource, Mixture, QualityModel, Tokenizer
 from llm_assets.definitions import build_defs
 from llm_assets_tests.end_to_end.projects import DECLARATIONS, MIXTURE, SOURCE, TOKENIZER, write_project
 from llm_assets_tests.end_to_end.servers import Place
 
-COMPONENTS = [CorpusSource, Tokenizer, Mixture]
+COMPONENTS = [CorpusSource, Tokenizer, QualityModel, Mixture]
 Load = Callable[[Mapping[str, str]], dg.Definitions]
 
 
@@ -102,6 +102,7 @@ def test_scaffolded_components_make_a_project(tmp_path: Path, place: Place) -> N
     project = write_project(tmp_path / "project", "corpora_scaffolded", {})
     for component, name in [("CorpusSource", "wiki"), ("CorpusSource", "papers"), ("Tokenizer", "bpe")]:
         scaffold(place, project, component, name)
+    scaffold(place, project, "QualityModel", "good")
     scaffold(place, project, "Mixture", "first")
     checked = place.run("dg", "check", "yaml", cwd=project)
     assert checked.returncode == 0, checked.stdout
@@ -228,6 +229,14 @@ WRONG = {
     "a vocabulary without merges": (
         {"bytes_and_more": TOKENIZER.replace("300", "256")},
         ["train.vocabulary_size at", "bytes_and_more/defs.yaml:7", "greater than or equal to 258"],
+    ),
+    "a score of an undeclared model": (
+        {"web": SOURCE + "  clean: {quality: [{model: good}]}\n"},
+        ["web/defs.yaml:8: clean.quality.0.model: no quality model 'good' is declared; there are: none"],
+    ),
+    "a threshold on what is not measured": (
+        {"web": SOURCE + "  clean:\n    thresholds: {sentiment: {min: 1}}\n"},
+        ["web/defs.yaml:8", "there is no statistic 'sentiment'; there are: bytes, characters"],
     ),
     "rows of two lengths in a mixture": (
         {

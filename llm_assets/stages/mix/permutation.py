@@ -17,9 +17,12 @@ MAX_SIZE = 2**62
 MIN_BITS = 8
 
 
-def permutation_keys(seed: int, name: str, repetition: int) -> NDArray[np.uint64]:
-    """Keys of the rounds, uint64 [ROUNDS]: BLAKE2b of all three arguments, so each change gives other keys."""
-    text = f"{seed} {repetition} {name}".encode()
+def permutation_keys(seed: int, name: str, use: int | str) -> NDArray[np.uint64]:
+    """Keys of the rounds, uint64 [ROUNDS]: BLAKE2b of all three arguments, so each change gives other keys.
+
+    `use` is what the permutation is for, a word without blanks: the number of a repetition, say.
+    """
+    text = f"{seed} {use} {name}".encode()
     digest = hashlib.blake2b(text, digest_size=8 * ROUNDS, person=b"llm_assets.mix").digest()
     return np.frombuffer(digest, "<u8").astype(np.uint64)
 
@@ -29,11 +32,20 @@ def permute(indices: NDArray[np.int64], size: int, keys: NDArray[np.uint64]) -> 
 
     Raises IndexError for an index outside 0 … size - 1, ValueError for a size beyond 2**62.
     """
+    return _permute(_checked(indices, size), size, keys)
+
+
+def unpermute(images: NDArray[np.int64], size: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The inverse: indices (int64 [n]) whose images under `permute` are the given ones. Raises what it raises."""
+    return _unpermute(_checked(images, size), size, keys)
+
+
+def _checked(indices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     if not 0 <= size <= MAX_SIZE:
         raise ValueError(f"a permutation of {size} elements; 0 to 2**62 are possible")
     if indices.size and (indices.min() < 0 or indices.max() >= size):
         raise IndexError(f"indices {indices.min()} to {indices.max()} in a permutation of {size} elements")
-    return _permute(np.ascontiguousarray(indices, np.int64), size, keys)
+    return np.ascontiguousarray(indices, np.int64)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -43,6 +55,15 @@ def _permute(indices: Any, size: Any, keys: Any) -> Any:
     for position in range(indices.size):
         images[position] = permuted(indices[position], size, bits, keys)
     return images
+
+
+@numba.njit(nogil=True, cache=True)
+def _unpermute(images: Any, size: Any, keys: Any) -> Any:
+    indices = np.empty_like(images)
+    bits = network_bits(size)
+    for position in range(images.size):
+        indices[position] = unpermuted(images[position], size, bits, keys)
+    return indices
 
 
 @numba.njit(nogil=True, cache=True)
@@ -78,6 +99,23 @@ def permuted(index: Any, size: Any, bits: Any, keys: Any) -> Any:
         image = np.int64((high << low_bits) | low)
         if image < size:
             return image
+
+
+@numba.njit(nogil=True, cache=True)
+def unpermuted(image: Any, size: Any, bits: Any, keys: Any) -> Any:
+    """The index of one image: the network of `permuted` and its walk, backwards. Unchecked: for kernels."""
+    low_bits = np.uint64(bits // 2)
+    low_mask = (np.uint64(1) << low_bits) - np.uint64(1)
+    high_mask = (np.uint64(1) << np.uint64(bits - bits // 2)) - np.uint64(1)
+    low = np.uint64(image) & low_mask
+    high = np.uint64(image) >> low_bits
+    while True:
+        for step in range(ROUNDS - 2, -1, -2):
+            low ^= _mixed(high, keys[step + 1]) & low_mask
+            high ^= _mixed(low, keys[step]) & high_mask
+        index = np.int64((high << low_bits) | low)
+        if index < size:
+            return index
 
 
 @numba.njit(nogil=True, cache=True)

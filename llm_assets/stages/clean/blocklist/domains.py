@@ -6,9 +6,10 @@ segments, in time proportional to the text; that sub-domains and prefixes count 
 below is one hit. Addresses are read as they are written: percent-encoding, "/../" and other escapes are not undone.
 
 A host in text stands by itself, with or without a scheme. It is none as part of a longer one, before an "@", in a path
-(after a single "/") or, where the entry has no dot, without a "." or "//" before it. It may follow an "@". A host
-compares casefolded, a path byte by byte, after a port or none. A path ends at "/", "?", "#", at what no URL has, or at
-punctuation that ends the address; one with a query ends at "&" as well. A document's own URL has its own host only.
+(after a single "/") or, where the entry has no dot, without a "." or "//" before it. It may follow an "@". In JSON each
+slash may be "\\/". A host compares casefolded, a path byte by byte, after a port or none. A path ends at "/", "?", "#",
+at what no URL has, or at punctuation that ends the address; one with a query ends at "&" as well. A document's own URL
+has its own host only.
 """
 
 from __future__ import annotations
@@ -148,7 +149,8 @@ def _count_in(
     position = counted = 0
     while position + 1 < len(text):
         byte, following = text[position], text[position + 1]
-        if (byte != _DOT or following <= _SPACE) and (byte != _SLASH or following != _SLASH):
+        is_dot = byte == _DOT and following > _SPACE
+        if not is_dot and (byte != _SLASH or (following != _SLASH and following != _BACKSLASH)):
             position += 1
             continue
         start, end = position, position + 1
@@ -215,12 +217,22 @@ def _starts_host(text: Bytes, start: int, run: int, is_enough: bool) -> bool:
     before = text[start - 1] if start else _SPACE
     if before == _HYPHEN:
         return False
-    after_slash = run > 0 and text[run - 1] == _SLASH
-    # A backslash: JSON may have "\/" for "/".
-    after_scheme = after_slash and run > 1 and (text[run - 2] == _SLASH or text[run - 2] == _BACKSLASH)
-    if after_slash and not after_scheme:
+    slashes = _slashes_before(text, run)
+    if slashes == 1:
         return False
-    return is_enough or before == _DOT or (after_scheme and run == start)
+    return is_enough or before == _DOT or (slashes == 2 and run == start)
+
+
+@numba.njit(nogil=True, cache=True)
+def _slashes_before(text: Bytes, position: int) -> int:
+    """How many there are, up to two. JSON may have "\\/" for a slash."""
+    slashes = 0
+    while slashes < 2 and position > 0 and text[position - 1] == _SLASH:
+        slashes += 1
+        position -= 1
+        if position > 0 and text[position - 1] == _BACKSLASH:
+            position -= 1
+    return slashes
 
 
 @numba.njit(nogil=True, cache=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.stages.clean.blocklist.domains import build_addresses, count_addresses
@@ -41,9 +41,13 @@ def test_finds_what_a_plain_search_finds(texts: list[str], lists: list[list[Addr
     assert _count(texts, lists) == [[plain_addresses(text, entries) for entries in lists] for text in texts]
 
 
-@given(st.lists(st.tuples(st.sampled_from(_hosts), st.sampled_from(_paths), _text), max_size=4), _lists)
-def test_finds_addresses_among_others(pieces: list[tuple[str, str, str]], lists: list[list[Address]]) -> None:
-    text = "".join(map("".join, pieces))[:80]
+@settings(max_examples=300)
+@given(st.data(), st.lists(_address, min_size=1, max_size=4, unique=True))
+def test_finds_addresses_among_others(data: st.DataObject, entries: list[Address]) -> None:
+    entry, sign, name = st.sampled_from(entries), st.sampled_from(["", *_SIGNS]), st.sampled_from(["", *_NAMES])
+    pieces = data.draw(st.lists(st.tuples(name, sign, sign, entry, sign, sign, name), min_size=1, max_size=3))
+    lists = [entries, entries[1:]]
+    text = "".join(part if isinstance(part, str) else part.host + part.path for piece in pieces for part in piece)
     assert _count([text], lists) == [[plain_addresses(text, entries) for entries in lists]]
 
 

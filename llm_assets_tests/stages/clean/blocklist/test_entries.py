@@ -67,7 +67,7 @@ def test_an_empty_file_is_an_error() -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BlocklistError, match="missing.txt cannot be read"):
+    with pytest.raises(BlocklistError, match=r"missing\.txt cannot be read"):
         ListFile.read(str(tmp_path / "missing.txt"))
     with pytest.raises(BlocklistError, match="cannot be read"):
         ListFile.read(f"{tmp_path}/")

@@ -1,0 +1,133 @@
+"""The first batch costs the same in a set of 10⁵ and of 10⁹ rows, at row 0 and far inside: files with holes."""
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from llm_assets.loader import TokenLoader
+from llm_assets.store.folder import Folder
+from llm_assets.store.shard_files import MappedFiles
+from llm_assets.store.shard_index import INDEX_FILE
+from llm_assets.store.shard_writer import ShardSetWriter
+from llm_assets.store.shards import ShardSet
+
+pytestmark = pytest.mark.torture
+LENGTH, BATCH = 128, 8
+ROWS_PER_SHARD = 1 << 20
+SIZES = [10**5, 10**7, 10**9]
+PLACES = [0.0, 0.5, 0.99]
+
+
+def with_holes(folder: Path, rows: int, written: list[int]) -> ShardSet:
+    """A set of so many rows, of which only batches at some rows were ever written: the rest of the files are holes."""
+    with ShardSetWriter(
+        Folder(str(folder)), "g", sequence_length=LENGTH, vocabulary_size=1000, pad_id=0, tokenizer="t"
+    ) as writer:
+        writer.append(np.ones((1, LENGTH), np.int64), [0, 1], [LENGTH])
+        small = writer.finish()
+    layout = replace(small.index.layout, rows_per_shard=ROWS_PER_SHARD)
+    index = replace(small.index, rows=rows, layout=layout)
+    for shard in range(layout.shard_count(rows)):
+        shard_rows = layout.shard_rows(shard, rows)
+        with (folder / index.shard_file(shard)).open("wb") as file:
+            file.truncate(layout.lengths_offset(shard_rows) + 4 * shard_rows)
+            for row in written:
+                if row // ROWS_PER_SHARD == shard:
+                    _write_batch(file, ShardSet(Folder(str(folder)), index), row)
+    (folder / INDEX_FILE).write_bytes(index.to_bytes())
+    return ShardSet.open(folder, check_files=False)
+
+
+def _write_batch(file: object, shards: ShardSet, row: int) -> None:
+    layout, rows = shards.index.layout, shards.rows
+    shard, place = divmod(row, ROWS_PER_SHARD)
+    shard_rows = layout.shard_rows(shard, rows)
+    for start, values in (
+        (layout.input_ids_offset + place * layout.row_stride, np.full(BATCH * LENGTH, row % 997 + 1, np.uint16)),
+        (layout.length_offsets_offset(shard_rows) + 4 * place, np.arange(BATCH + 1, dtype=np.int32)),
+        (layout.lengths_offset(shard_rows), np.full(BATCH, LENGTH, np.int32)),
+    ):
+        file.seek(start)
+        file.write(values.tobytes())
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    folders = {rows: tmp_path_factory.mktemp(f"rows-{rows}") for rows in SIZES}
+    for rows, folder in folders.items():
+        with_holes(folder, rows, [start(rows, place) for place in PLACES])
+    return folders
+
+
+def start(rows: int, place: float) -> int:
+    """The first row of a batch there, within one shard."""
+    return int(rows * place) // BATCH * BATCH
+
+
+def first_batch(folder: Path, position: int) -> tuple[TokenLoader, dict[str, object]]:
+    loader = TokenLoader(folder, batch_size=BATCH)
+    if position:
+        loader.load_state_dict(loader.state_dict() | {"position": position})
+    return loader, next(iter(loader))
+
+
+def test_reads_are_the_same_anywhere(sets: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    whole: list[str] = []
+    read, read_folder = MappedFiles.read, Folder.read
+
+    def counted(self: MappedFiles, file: str, begin: int, stop: int) -> np.ndarray:
+        reads.append(stop - begin)
+        return read(self, file, begin, stop)
+
+    def counted_folder(self: Folder, name: str) -> bytes:
+        whole.append(name)
+        return read_folder(self, name)
+
+    monkeypatch.setattr(MappedFiles, "read", counted)
+    monkeypatch.setattr(Folder, "read", counted_folder)
+    monkeypatch.setattr("llm_assets.loader.preparation._TOKENS_AT_ONCE", BATCH * LENGTH)
+    for rows, folder in sets.items():
+        for place in PLACES:
+            reads.clear()
+            whole.clear()
+            position = start(rows, place)
+            loader, batch = first_batch(folder, position)
+            assert loader.set.rows == rows
+            assert (batch["input_ids"] == position % 997 + 1).all()
+            assert (batch["position_ids"] == np.arange(LENGTH)).all()
+            assert reads == [2 * BATCH * LENGTH, 4 * (BATCH + 1), 4 * BATCH]
+            assert whole == [INDEX_FILE]
+
+
+def test_time_and_memory_are_the_same_anywhere(sets: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_assets.loader.preparation._TOKENS_AT_ONCE", BATCH * LENGTH)
+    process = psutil.Process()
+    first_batch(sets[SIZES[0]], 0)  # which loads the kernels
+    times: dict[tuple[int, float], float] = {}
+    memory: dict[tuple[int, float], int] = {}
+    for _ in range(30):
+        for rows, folder in sets.items():
+            for place in PLACES:
+                before, begin = process.memory_info().rss, time.perf_counter()
+                kept = first_batch(folder, start(rows, place))
+                taken = time.perf_counter() - begin
+                grown = process.memory_info().rss - before
+                assert kept
+                times[rows, place] = min(taken, times.get((rows, place), 1.0))
+                memory[rows, place] = max(grown, memory.get((rows, place), 0))
+    for key, taken in times.items():
+        print(f"{key[0]:>13,} rows, at {key[1]:.0%}: {taken * 1e3:.2f} ms, {memory[key] / 2**20:.1f} MiB")
+    # the least of 30 tries each; a machine that does other things as well leaves some noise in them
+    assert max(times.values()) < 1.5 * min(times.values())
+    assert max(memory.values()) < 8 << 20
+
+
+def test_the_index_is_the_only_part_of_the_set_that_is_read(sets: dict[int, Path]) -> None:
+    sizes = {rows: (folder / INDEX_FILE).stat().st_size for rows, folder in sets.items()}
+    assert max(sizes.values()) - min(sizes.values()) < 16
+    assert asdict(ShardSet.open(sets[10**9], check_files=False).index.layout)["rows_per_shard"] == ROWS_PER_SHARD
