@@ -131,7 +131,7 @@ class TokenizerLink(Link[StagedTokenizer]):
         stored = StoredTokenizer.open(store.tokenizer(self.name))
         if stored is None:
             raise MissingInputError(f"{self.asset} is not there: materialize it first")
-        return stored, FrozenTokenizer(stored.json_text, stored.manifest.details["end_of_document"])
+        return stored, FrozenTokenizer.of(stored.json_text, stored.manifest.details["end_of_document"])
 
     def make(self, work: Work) -> StagedTokenizer:
         """Train or read the tokenizer, unless it is there: then it stays what it is. Raises TokenizerError."""
@@ -146,7 +146,7 @@ class TokenizerLink(Link[StagedTokenizer]):
             return StagedTokenizer(folder, stored.json_text, stored.manifest)
         opened = self._opened(work.store)
         json_text, ledger = self._train(opened) if self.parameters.train else (self._read(), Ledger())
-        tokenizer = FrozenTokenizer(json_text, self.parameters.end_of_document)
+        tokenizer = FrozenTokenizer.of(json_text, self.parameters.end_of_document)
         digest = blake3.blake3(f"{tokenizer.end_of_document_id}\n{json_text}".encode()).hexdigest(length=16)
         details = {
             "vocabulary_size": tokenizer.vocabulary_size,
@@ -185,7 +185,7 @@ class TokenizerLink(Link[StagedTokenizer]):
 
     def check(self, staged: StagedTokenizer, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
-        tokenizer = FrozenTokenizer(staged.json_text, self.parameters.end_of_document)
+        tokenizer = FrozenTokenizer.of(staged.json_text, self.parameters.end_of_document)
         texts = self._sample(store)
         differing = tokenizer.disagreements(texts)
         yield Outcome(
@@ -200,7 +200,7 @@ class TokenizerLink(Link[StagedTokenizer]):
 
     def describe(self, staged: StagedTokenizer) -> Description:
         """See `Link`."""
-        tokenizer = FrozenTokenizer(staged.json_text, self.parameters.end_of_document)
+        tokenizer = FrozenTokenizer.of(staged.json_text, self.parameters.end_of_document)
         vocabulary = tokenizer.reference.get_vocab()
         lengths = np.array([len(token) for token in vocabulary], np.int64)
         return Description(

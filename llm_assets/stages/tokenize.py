@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import awkward as ak
@@ -80,6 +80,12 @@ class FrozenTokenizer:
             return gigatoken.Tokenizer.from_json(json.dumps(description))
         except RuntimeError as error:
             raise TokenizerError(f"the tokenizer cannot be used: {str(error).splitlines()[0]}") from error
+
+    @staticmethod
+    @lru_cache(maxsize=4)
+    def of(json_text: str, end_of_document: str) -> FrozenTokenizer:
+        """The one of that content. Parsing takes a third of a second, so the last few stay in memory."""
+        return FrozenTokenizer(json_text, end_of_document)
 
     def encode(self, texts: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
         """Ids of every text (`large_string`), without end-of-document tokens.

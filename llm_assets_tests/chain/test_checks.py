@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from tokenizers import normalizers
+from tokenizers import Tokenizer, normalizers
 
 from llm_assets.chain.arrivals import source_links
 from llm_assets.chain.cleaned import CleanedLink
@@ -245,8 +245,8 @@ def with_tokenizer(world: World, **parameters: Any) -> TokenizerLink:
 
 
 def tokenizer_file(world: World, change: Callable[[Any], None]) -> str:
-    stored, frozen = world.tokenizer.open(world.store)
-    library = frozen.reference
+    stored, _ = world.tokenizer.open(world.store)
+    library = Tokenizer.from_str(stored.json_text)
     change(library)
     path = Path(world.store.root.path) / "given.json"
     path.write_text(library.to_str())
