@@ -89,6 +89,16 @@ def bundled_model() -> Path:
     return Path(spec.origin).parent / _BUNDLED_MODEL
 
 
+@cache
+def bundled_digest() -> str:
+    """Digest of lid.176.ftz, as `Identifier.digest`."""
+    return _digest(bundled_model().read_bytes())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
 @dataclass(frozen=True)
 class Identifier:
     """A classifier of languages. `digest` is that of its model file, and belongs in the version of what it labels."""
@@ -114,7 +124,7 @@ class Identifier:
 
     @classmethod
     def _read(cls, data: bytes) -> Identifier:
-        return cls(read_classifier(data), hashlib.blake2b(data, digest_size=8).hexdigest())
+        return cls(read_classifier(data), _digest(data))
 
     @property
     def languages(self) -> tuple[str, ...]:

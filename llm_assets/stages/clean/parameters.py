@@ -7,13 +7,13 @@ the rules come in one order, the order in which they count.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
 from llm_assets.stages.clean.count import StopWords
-from llm_assets.stages.clean.language import LanguageParameters
+from llm_assets.stages.clean.language import Identifier, LanguageParameters
 from llm_assets.stages.clean.line_edits import LineEdits
 from llm_assets.stages.clean.measure import STATISTICS_TYPE
 from llm_assets.stages.clean.normalise import Form
@@ -24,6 +24,9 @@ from llm_assets.stages.clean.repair import Repairs
 from llm_assets.stages.clean.rules import Bound, Fraction, LengthRule, Range, Rule, RuleSet
 from llm_assets.stages.sample import SplitParameters
 from llm_assets.stages.stage import Parameters
+
+OTHER_LANGUAGES: Final = "*"
+"""Among stop words by language, the list for languages that have none of their own."""
 
 
 class QualityScore(Parameters):
@@ -61,7 +64,8 @@ class CleanParameters(Parameters):
 
     `repair` and `lines` do nothing unless told to. Unless told otherwise `pii` counts what patterns find and `language`
     labels documents; given as `{}` they mask, and ask for the published confidence. With null neither is looked at.
-    `stop_words` (1 to 64 words) is what the statistic `stop_words` counts. A rule set is switched off with null; those
+    `stop_words` (1 to 64 words) is what the statistic `stop_words` counts: of all documents, or a list by language,
+    with one for all others under "*". A rule set is switched off with null; those
     null here are switched on, with their published thresholds, by `{}`. `quality` names learned models. `thresholds`
     are free ones, by statistic. A document that breaks several rules counts as dropped by the first, in the order of
     `rule_groups`. `splits` assigns documents to splits, folds and shards, and drops none.
@@ -71,7 +75,7 @@ class CleanParameters(Parameters):
     normalise: Form = "NFC"
     lines: LineEdits = LineEdits()
     pii: PiiParameters | None = Field(default_factory=flags_only)
-    stop_words: tuple[str, ...] = GOPHER_STOP_WORDS
+    stop_words: tuple[str, ...] | dict[str, tuple[str, ...]] = GOPHER_STOP_WORDS
     length: LengthRule | None = LengthRule()
     language: LanguageParameters | None = Field(default_factory=labels_only)
     blocklists: tuple[Blocklist, ...] = ()
@@ -122,10 +126,15 @@ class CleanParameters(Parameters):
 
     @field_validator("stop_words")
     @classmethod
-    def _countable(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        if not words:
-            raise ValueError("stop_words is empty: to judge without them, set gopher_quality.min_stop_words to null")
-        StopWords.of(words)
+    def _countable(cls, words: tuple[str, ...] | dict[str, tuple[str, ...]]) -> object:
+        for each in words.values() if isinstance(words, dict) else [words]:
+            if not each:
+                raise ValueError(
+                    "a list is empty: to judge without stop words, set gopher_quality.min_stop_words to null"
+                )
+            StopWords.of(each)
+        if isinstance(words, dict) and OTHER_LANGUAGES not in words:
+            raise ValueError(f"there is no list {OTHER_LANGUAGES!r}, for the languages that are not named")
         return words
 
     @field_validator("blocklists")
@@ -142,6 +151,15 @@ class CleanParameters(Parameters):
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
         return quality
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        if isinstance(self.stop_words, dict):
+            if self.language is None:
+                raise ValueError("stop_words by language need the language of each document: language must not be null")
+            if self.language.model is None:
+                Identifier.bundled().require(tuple(set(self.stop_words) - {OTHER_LANGUAGES}))
+        return self
 
     @model_validator(mode="after")
     def _measured(self) -> Self:

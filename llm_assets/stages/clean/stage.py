@@ -17,17 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from blake3 import blake3
 
 from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
 from llm_assets.stages.clean.count import StopWords
 from llm_assets.stages.clean.findings import FINDINGS, score_column, verdicts
 from llm_assets.stages.clean.judge import REASONS_TYPE, Verdicts
-from llm_assets.stages.clean.language import Identifier
+from llm_assets.stages.clean.language import LANGUAGE, Identifier, bundled_digest
 from llm_assets.stages.clean.line_edits import edit_lines
 from llm_assets.stages.clean.measure import measure
 from llm_assets.stages.clean.normalise import normalise, normalise_text
-from llm_assets.stages.clean.parameters import CleanParameters
+from llm_assets.stages.clean.parameters import OTHER_LANGUAGES, CleanParameters
 from llm_assets.stages.clean.pii.apply import PiiResult, apply
 from llm_assets.stages.clean.quality.contract import Scorer
 from llm_assets.stages.clean.repair import repair
@@ -88,8 +89,10 @@ class CleanStage:
 
     @property
     def code_version(self) -> str:
-        """Of the code, of the running Python's Unicode tables (the statistics follow them), and of the parameters."""
-        return code_version(f"{VERSION}-unicode{UNICODE_VERSION}", self.parameters)
+        """Of the code and its parameters, the running Python's Unicode tables and the bundled language model."""
+        language = self.parameters.language
+        model = f"-lid{bundled_digest()}" if language is not None and language.model is None else ""
+        return code_version(f"{VERSION}-unicode{UNICODE_VERSION}{model}", self.parameters)
 
     @property
     def schema(self) -> pa.Schema:
@@ -115,8 +118,11 @@ class CleanStage:
                 yield from (self._clean_alone(carried.slice(row, 1)) for row in range(len(carried)))
 
     @cached_property
-    def _stop_words(self) -> StopWords:
-        return StopWords.of(normalise_text(word, self.parameters.normalise) for word in self.parameters.stop_words)
+    def _stop_words(self) -> dict[str, StopWords]:
+        """By language, for all others under `OTHER_LANGUAGES`."""
+        words, form = self.parameters.stop_words, self.parameters.normalise
+        lists = words if isinstance(words, dict) else {OTHER_LANGUAGES: words}
+        return {name: StopWords.of(normalise_text(word, form) for word in each) for name, each in lists.items()}
 
     @cached_property
     def _identifier(self) -> Identifier | None:
@@ -189,10 +195,11 @@ class CleanStage:
         self, texts: pa.LargeStringArray, pii: PiiResult | None, hits: npt.NDArray[np.int64]
     ) -> dict[str, pa.Array]:
         """The columns of `FINDINGS`."""
-        known: dict[str, pa.Array] = {"statistics": measure(texts, self._stop_words)}
+        known: dict[str, pa.Array] = {}
         if self._identifier is not None and self.parameters.language is not None:
             languages = self._identifier.identify(texts, self.parameters.language.sample_bytes)
             known |= dict(zip(languages.type.names, languages.flatten(), strict=True))
+        known["statistics"] = self._measure(texts, known.get(LANGUAGE))
         if pii is not None:
             known["pii"] = pii.counts_column()
         scores = {
@@ -202,6 +209,19 @@ class CleanStage:
         scores |= {each.statistic: self.scorers[each.model].score(texts) for each in self.parameters.quality}
         known["scores"] = score_column(len(texts), scores)
         return {each.name: known.get(each.name, pa.nulls(len(texts), each.type)) for each in FINDINGS}
+
+    def _measure(self, texts: pa.LargeStringArray, languages: pa.LargeStringArray | None) -> pa.StructArray:
+        """The statistics, with the stop words of each document's language."""
+        others = self._stop_words[OTHER_LANGUAGES]
+        if languages is None or len(self._stop_words) == 1:
+            return measure(texts, others)
+        named = pc.index_in(languages, value_set=pa.array(list(self._stop_words), pa.large_string()))
+        place = named.fill_null(-1).to_numpy(zero_copy_only=False)
+        groups = [(place == number, words) for number, words in enumerate(self._stop_words.values())]
+        groups.append((place < 0, others))
+        measured = [measure(texts.filter(pa.array(chosen)), words) for chosen, words in groups]
+        order = np.concatenate([np.flatnonzero(chosen) for chosen, _ in groups])
+        return pa.concat_arrays(measured).take(pa.array(np.argsort(order)))
 
     def _urls(self, batch: pa.RecordBatch) -> pa.LargeStringArray | None:
         """The field `url` of each document's metadata, where a blocklist has domains."""

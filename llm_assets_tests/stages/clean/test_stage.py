@@ -14,6 +14,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from llm_assets.stages.clean.blocklist.entries import BlocklistError
 from llm_assets.stages.clean.line_edits import LineEdits
@@ -139,6 +140,33 @@ def test_stop_words_are_normalised_like_the_text() -> None:
     for form in ("NFC", "none"):
         kept, _, _ = clean([text], CleanParameters(normalise=form, stop_words=words, length=None, gopher_quality=rules))
         assert len(kept) == 1
+
+
+def test_stop_words_by_language() -> None:
+    german = "Der Hund und die Katze sind in dem Haus, aber das Pferd ist auf der Weide. " * 5
+    texts = [GOOD, german, GOOD + "the", "Le chat est sur la table. " * 12]
+    lists = {"de": ["und", "ist", "der"], "en": ["the"], "*": ["est", "la", "sur", "the"]}
+    parameters = CleanParameters.model_validate({"stop_words": lists, "gopher_quality": {"min_stop_words": 1}})
+    kept, rejected, _ = clean(texts, parameters)
+    rows = sorted([*kept, *rejected], key=lambda row: row["record"])
+    assert [row["language"] for row in rows] == ["en", "de", "en", "fr"]
+    assert [row["statistics"]["stop_words"] for row in rows] == ["the" in GOOD.split(), 3, 1, 3]
+    for row, text in zip(rows, texts, strict=True):
+        assert row["statistics"]["characters"] == len(text) and row["statistics"]["words"] == len(text.split())
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"stop_words": {"de": ["und"]}}, r"no list '\*'"),
+        ({"stop_words": {"de": [], "*": ["the"]}}, "a list is empty"),
+        ({"stop_words": {"de": ["und"], "*": ["the"]}, "language": None}, "language must not be null"),
+        ({"stop_words": {"german": ["und"], "*": ["the"]}}, "gives no german"),
+    ],
+)
+def test_stop_words_that_cannot_be_counted(parameters: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        CleanParameters.model_validate(parameters)
 
 
 def test_edits_come_in_order_and_are_counted() -> None:

@@ -15,18 +15,26 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.stages.clean.blocklist.folding import FOLDS, SPACE, WORD, units
-from llm_assets.stages.clean.blocklist.table import Table, add_byte, build_table, pick, start_of
+from llm_assets.stages.clean.blocklist.folding import FOLDS, SPACE, WORD, Folding, units
+from llm_assets.stages.clean.blocklist.table import NOT_FOUND, Table, add_byte, build_table, may_have, pick, start_of
 from llm_assets.stages.clean.utf8 import decode
 
 ROOT: Final = 0
 
-_NONE: Final = -1
+# Columns of what is read of a text, a row for each unit: where it ends, its flags (see `folding`), its number in the
+# vocabulary (or NOT_FOUND), and the state after it.
+END: Final = 0
+KIND: Final = 1
+SYMBOL: Final = 2
+STATE: Final = 3
+COLUMNS: Final = 4
+
+CHUNK: Final = 1024
+"""Units to be read at a time: so many that what calls cost is small, and so few that they stay in the cache."""
 
 Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 _Indices = npt.NDArray[np.int32]
-_Codes = npt.NDArray[np.uint16]
 _Bits = npt.NDArray[np.uint64]
 
 
@@ -73,7 +81,7 @@ def build_automaton(entries: Mapping[str, int]) -> Automaton:
     keys, targets = _transitions(children)
     return Automaton(
         vocabulary=build_table([unit.encode() for unit in numbers]),
-        space=numbers.get(" ", _NONE),
+        space=numbers.get(" ", NOT_FOUND),
         first=np.array([children[ROOT].get(symbol, ROOT) for symbol in numbers.values()], np.int32),
         keys=keys,
         targets=targets,
@@ -109,7 +117,7 @@ def _transitions(children: Sequence[dict[int, int]]) -> tuple[Integers, _Indices
         for symbol, following in each.items()
     ]
     size = 1 << (2 * len(edges) + 1).bit_length()
-    keys, targets = np.full(size, _NONE, np.int64), np.zeros(size, np.int32)
+    keys, targets = np.full(size, NOT_FOUND, np.int64), np.zeros(size, np.int32)
     if edges:
         _fill(np.array(edges, np.int64), keys, targets)
     return keys, targets
@@ -119,7 +127,7 @@ def _transitions(children: Sequence[dict[int, int]]) -> tuple[Integers, _Indices
 def _fill(edges: Integers, keys: Integers, targets: _Indices) -> None:
     for key, target in edges:
         slot = _slot_of(key, len(keys))
-        while keys[slot] != _NONE:
+        while keys[slot] != NOT_FOUND:
             slot = (slot + 1) & (len(keys) - 1)
         keys[slot] = key
         targets[slot] = target
@@ -131,100 +139,95 @@ def _slot_of(key: int, size: int) -> np.int64:
 
 
 @numba.njit(nogil=True, cache=True)
-def next_state(first: _Indices, keys: Integers, targets: _Indices, failures: _Indices, state: int, symbol: int) -> int:
-    """The state after one more unit, given its number in the vocabulary."""
-    while state != ROOT:
-        key = state << 32 | symbol
-        slot = _slot_of(key, len(keys))
-        while keys[slot] != _NONE:
-            if keys[slot] == key:
-                return int(targets[slot])
-            slot = (slot + 1) & (len(keys) - 1)
-        state = int(failures[state])
-    return int(first[symbol])
+def read_units(
+    text: Bytes, position: int, end: int, automaton: Automaton, folding: Folding, unit: Bytes, read: Integers
+) -> int:
+    """Cut `text[position:end]` into units until it or `read` (int64[units, COLUMNS]) is full; returns how many.
 
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def read_unit(
-    text: Bytes, position: int, end: int, flags: Bytes, indices: _Codes, fold_starts: Integers, fold_data: Bytes
-) -> tuple[int, int, np.uint64]:
-    """Where the unit at `position` ends, not beyond `end`; its flags; its hash, casefolded.
-
-    The arrays are those of `Folding`: looking into a tuple, or passing one on, counts references for every unit.
+    Sets the columns END, KIND and SYMBOL. `unit` is room for one of the vocabulary, `vocabulary.longest` bytes.
     """
-    code, size = np.int64(text[position]), 1
-    if code >= 0x80:
-        code, size = decode(text, position)
-    kind = unit_kind = int(flags[code])
-    position += size
-    key = start_of(0)
-    if kind & SPACE:
-        position = _skip_spaces(text, position, end, flags)
-    else:
+    # Many units at once, in one loop: to pass arrays on, or to take them out of tuples, for every unit would cost more
+    # in counting references than all else.
+    flags, indices, fold_starts, fold_data = folding
+    bits, slots, keys, _, starts, data, room = automaton.vocabulary
+    count = 0
+    while position < end and count < len(read):
+        code, size = np.int64(text[position]), 1
+        if code >= 0x80:
+            code, size = decode(text, position)
+        kind = flags[code]
+        read[count, KIND] = kind
+        key, length = start_of(0), 0
         while True:
-            if code < 0x80:
-                key = add_byte(key, np.uint8(code | 0x20 if 0x41 <= code <= 0x5A else code))
-            elif kind & FOLDS:
-                for place in range(fold_starts[indices[code]], fold_starts[indices[code] + 1]):
-                    key = add_byte(key, fold_data[place])
+            position += size
+            if kind & SPACE:
+                key = np.uint64(0)
+            elif code < 0x80:
+                byte = np.uint8(code | 0x20 if 0x41 <= code <= 0x5A else code)
+                key = add_byte(key, byte)
+                if length < room:
+                    unit[length] = byte
+                length += 1
             else:
-                for place in range(position - size, position):
-                    key = add_byte(key, text[place])
-            if not kind & WORD or position >= end:
+                folds = kind & FOLDS != 0
+                first = fold_starts[indices[code]] if folds else position - size
+                beyond = fold_starts[indices[code] + 1] if folds else position
+                for place in range(first, beyond):
+                    byte = fold_data[place] if folds else text[place]
+                    key = add_byte(key, byte)
+                    if length < room:
+                        unit[length] = byte
+                    length += 1
+            if not kind & (WORD | SPACE) or position >= end:
                 break
             code, size = np.int64(text[position]), 1
             if code >= 0x80:
                 code, size = decode(text, position)
-            kind = int(flags[code])
-            if not kind & WORD:
+            following = flags[code]
+            if not kind & following & (WORD | SPACE):
                 break
-            position += size
-    return position, unit_kind, key
+            kind = following
+        read[count, END] = position
+        symbol = NOT_FOUND
+        if kind & SPACE:
+            symbol = automaton.space
+        elif length <= room and may_have(bits, key):
+            slot = pick(key, len(slots))
+            while slots[slot] != NOT_FOUND and symbol == NOT_FOUND:
+                number = slots[slot]
+                first = starts[number]
+                if keys[number] == key and starts[number + 1] - first == length:
+                    symbol = number
+                    for place in range(length):
+                        if data[first + place] != unit[place]:
+                            symbol = NOT_FOUND
+                            break
+                slot = (slot + np.uint64(1)) & np.uint64(len(slots) - 1)
+        read[count, SYMBOL] = symbol
+        count += 1
+    return count
 
 
 @numba.njit(nogil=True, cache=True)
-def fold(
-    text: Bytes,
-    start: int,
-    end: int,
-    flags: Bytes,
-    indices: _Codes,
-    fold_starts: Integers,
-    fold_data: Bytes,
-    folded: Bytes,
-) -> int:
-    """Casefold `text[start:end]` into `folded`; its size, or one beyond where `folded` is too short."""
-    length = 0
-    while start < end:
-        code, size = np.int64(text[start]), 1
-        if code < 0x80:
-            if length == len(folded):
-                return len(folded) + 1
-            folded[length] = np.uint8(code | 0x20 if 0x41 <= code <= 0x5A else code)
-            length += 1
-            start += 1
-            continue
-        code, size = decode(text, start)
-        folds = flags[code] & FOLDS
-        first = np.int64(fold_starts[indices[code]]) if folds else start
-        beyond = np.int64(fold_starts[indices[code] + 1]) if folds else start + size
-        if length + beyond - first > len(folded):
-            return len(folded) + 1
-        for place in range(first, beyond):
-            folded[length] = fold_data[place] if folds else text[place]
-            length += 1
-        start += size
-    return length
-
-
-@numba.njit(nogil=True, cache=True)
-def _skip_spaces(text: Bytes, position: int, end: int, flags: Bytes) -> int:
-    while position < end:
-        code, size = decode(text, position)
-        if not flags[code] & SPACE:
-            break
-        position += size
-    return position
+def follow(automaton: Automaton, state: int, read: Integers, count: int) -> int:
+    """Go on from a state through the first units of `read`: sets the column STATE after each, returns the last."""
+    _, _, roots, keys, targets, failures, _, _ = automaton
+    for number in range(count):
+        symbol = read[number, SYMBOL]
+        found = symbol == NOT_FOUND
+        while state != ROOT and not found:
+            key = state << 32 | symbol
+            slot = _slot_of(key, len(keys))
+            while keys[slot] != NOT_FOUND and keys[slot] != key:
+                slot = (slot + 1) & (len(keys) - 1)
+            found = keys[slot] == key
+            state = int(targets[slot] if found else failures[state])
+        if symbol == NOT_FOUND:
+            state = ROOT
+        elif not found:
+            state = int(roots[symbol])
+        read[number, STATE] = state
+    return state
 
 
 @numba.njit(nogil=True, cache=True)

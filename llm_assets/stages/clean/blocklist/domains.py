@@ -22,15 +22,19 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.stages.clean.blocklist.automaton import (
+    CHUNK,
+    COLUMNS,
+    END,
+    KIND,
     ROOT,
+    STATE,
     Automaton,
     Bytes,
     Integers,
     add_hits,
     build_automaton,
-    fold,
-    next_state,
-    read_unit,
+    follow,
+    read_units,
 )
 from llm_assets.stages.clean.blocklist.entries import MAX_HOST, Address
 from llm_assets.stages.clean.blocklist.folding import WORD, Folding, units
@@ -113,14 +117,15 @@ def count_addresses(
     Document i is `data[offsets[i]:offsets[i + 1]]`, normalised as the entries are: a text, or the URL of one.
     """
     unit = np.empty(addresses.hosts.vocabulary.longest, np.uint8)
+    read = np.empty((CHUNK, COLUMNS), np.int64)
     recent = np.empty((_RECENT, 2), np.int64)
     for document in range(len(hits)):
         text = data[offsets[document] : offsets[document + 1]]
         if are_urls:
             start, end = _authority(text)
-            _count_between(text, start, end, start, addresses, folding, unit, recent, hits[document])
+            _count_between(text, start, end, start, addresses, folding, unit, read, recent, hits[document])
         else:
-            _count_in(text, addresses, folding, unit, recent, hits[document])
+            _count_in(text, addresses, folding, unit, read, recent, hits[document])
 
 
 @numba.njit(nogil=True, cache=True)
@@ -143,7 +148,7 @@ def _authority(url: Bytes) -> tuple[int, int]:
 
 @numba.njit(nogil=True, cache=True)
 def _count_in(
-    text: Bytes, addresses: Addresses, folding: Folding, unit: Bytes, recent: Integers, hits: Integers
+    text: Bytes, addresses: Addresses, folding: Folding, unit: Bytes, read: Integers, recent: Integers, hits: Integers
 ) -> None:
     """Of one text: what stands between ASCII white space is looked at where a dot or "//" makes it worth it."""
     position = counted = 0
@@ -158,7 +163,7 @@ def _count_in(
             start -= 1
         while end < len(text) and text[end] > _SPACE:
             end += 1
-        _count_between(text, start, end, -1, addresses, folding, unit, recent, hits)
+        _count_between(text, start, end, -1, addresses, folding, unit, read, recent, hits)
         position = counted = end
 
 
@@ -171,6 +176,7 @@ def _count_between(
     addresses: Addresses,
     folding: Folding,
     unit: Bytes,
+    read: Integers,
     recent: Integers,
     hits: Integers,
 ) -> None:
@@ -178,37 +184,31 @@ def _count_between(
 
     `recent[i % _RECENT]` has, of unit i, where it starts and where the run of labels and dots that it is in starts.
     """
-    flags, indices, fold_starts, fold_data = folding
-    vocabulary, _, first, keys, targets, failures, suffixes, values = addresses.hosts
-    bits, slots, unit_keys, tags, starts, data, _ = vocabulary
+    flags, values, suffixes = folding.flags, addresses.hosts.values, addresses.hosts.suffixes
     state, run, joined, count = ROOT, position, False, 0
     while position < end:
-        start = position
-        position, kind, key = read_unit(text, position, end, flags, indices, fold_starts, fold_data)
-        joins = kind & WORD != 0 or text[start] == _HYPHEN or text[start] == _DOT
-        run = run if joined and joins else start
-        joined = joins
-        recent[count % _RECENT] = start, run
-        count += 1
-        symbol = NOT_FOUND
-        if may_have(bits, key):
-            size = fold(text, start, position, flags, indices, fold_starts, fold_data, unit)
-            symbol = find(slots, unit_keys, tags, starts, data, key, 0, unit, 0, size)
-        if symbol == NOT_FOUND:
-            state = ROOT
-            continue
-        state = next_state(first, keys, targets, failures, state, symbol)
-        ending = state
-        while ending != ROOT:
-            host = int(values[ending]) - 1
-            ending = np.int64(suffixes[ending])
-            if host < 0 or not _ends_host(text, position, flags):
-                continue
-            place = recent[(count - addresses.sizes[host]) % _RECENT]
-            if _starts_host(text, place[0], place[1], addresses.dotted[host] or place[0] == own):
-                add_hits(addresses.masks[host], hits)
-                if addresses.depths[host]:
-                    _count_paths(text, position, host, addresses, flags, hits)
+        units_read = read_units(text, position, end, addresses.hosts, folding, unit, read)
+        state = follow(addresses.hosts, state, read, units_read)
+        for number in range(units_read):
+            joins = read[number, KIND] & WORD != 0 or text[position] == _HYPHEN or text[position] == _DOT
+            run = run if joined and joins else position
+            joined = joins
+            recent[count % _RECENT, 0] = position
+            recent[count % _RECENT, 1] = run
+            count += 1
+            position = read[number, END]
+            ending = read[number, STATE]
+            while ending != ROOT:
+                host = int(values[ending]) - 1
+                ending = np.int64(suffixes[ending])
+                if host < 0 or not _ends_host(text, position, flags):
+                    continue
+                oldest = (count - addresses.sizes[host]) % _RECENT
+                start, run_then = recent[oldest, 0], recent[oldest, 1]
+                if _starts_host(text, start, run_then, addresses.dotted[host] or start == own):
+                    add_hits(addresses.masks[host], hits)
+                    if addresses.depths[host]:
+                        _count_paths(text, position, host, addresses, flags, hits)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -12,18 +12,20 @@ import numba
 import numpy as np
 
 from llm_assets.stages.clean.blocklist.automaton import (
+    CHUNK,
+    COLUMNS,
+    END,
     ROOT,
+    STATE,
     Automaton,
     Bytes,
     Integers,
     add_hits,
     build_automaton,
-    fold,
-    next_state,
-    read_unit,
+    follow,
+    read_units,
 )
-from llm_assets.stages.clean.blocklist.folding import SPACE, Folding
-from llm_assets.stages.clean.blocklist.table import find, may_have
+from llm_assets.stages.clean.blocklist.folding import Folding
 
 
 def build_words(lists: Sequence[Iterable[str]]) -> Automaton:
@@ -44,33 +46,18 @@ def count_words(offsets: Integers, data: Bytes, words: Automaton, folding: Foldi
 
     Document i is `data[offsets[i]:offsets[i + 1]]`, normalised as the entries are.
     """
+    values, suffixes = words.values, words.suffixes
     unit = np.empty(words.vocabulary.longest, np.uint8)
+    read = np.empty((CHUNK, COLUMNS), np.int64)
     for document in range(len(hits)):
-        _count_in(data[offsets[document] : offsets[document + 1]], words, folding, unit, hits[document])
-
-
-@numba.njit(nogil=True, cache=True)
-def _count_in(text: Bytes, words: Automaton, folding: Folding, unit: Bytes, hits: Integers) -> None:
-    """Of one document. `unit` is room for `read_unit`."""
-    # Arrays taken out of their tuples here: within the loop each look into a tuple would count references.
-    flags, indices, fold_starts, fold_data = folding
-    vocabulary, space, first, keys, targets, failures, suffixes, values = words
-    bits, slots, unit_keys, tags, starts, data, _ = vocabulary
-    position = state = 0
-    while position < len(text):
-        start = position
-        position, kind, key = read_unit(text, position, len(text), flags, indices, fold_starts, fold_data)
-        symbol = -1
-        if kind & SPACE:
-            symbol = space
-        elif may_have(bits, key):
-            size = fold(text, start, position, flags, indices, fold_starts, fold_data, unit)
-            symbol = find(slots, unit_keys, tags, starts, data, key, 0, unit, 0, size)
-        if symbol == -1:
-            state = ROOT
-            continue
-        state = next_state(first, keys, targets, failures, state, symbol)
-        ending = state
-        while ending != ROOT:
-            add_hits(values[ending], hits)
-            ending = np.int64(suffixes[ending])
+        text, counts = data[offsets[document] : offsets[document + 1]], hits[document]
+        position, state = 0, ROOT
+        while position < len(text):
+            count = read_units(text, position, len(text), words, folding, unit, read)
+            position = read[count - 1, END]
+            state = follow(words, state, read, count)
+            for number in range(count):
+                ending = read[number, STATE]
+                while ending != ROOT:
+                    add_hits(values[ending], counts)
+                    ending = np.int64(suffixes[ending])
