@@ -129,9 +129,7 @@ class CleanParameters(Parameters):
     def _countable(cls, words: tuple[str, ...] | dict[str, tuple[str, ...]]) -> object:
         for each in words.values() if isinstance(words, dict) else [words]:
             if not each:
-                raise ValueError(
-                    "a list is empty: to judge without stop words, set gopher_quality.min_stop_words to null"
-                )
+                raise ValueError("stop_words is empty: to judge without, set gopher_quality.min_stop_words to null")
             StopWords.of(each)
         if isinstance(words, dict) and OTHER_LANGUAGES not in words:
             raise ValueError(f"there is no list {OTHER_LANGUAGES!r}, for the languages that are not named")

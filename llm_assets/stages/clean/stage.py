@@ -215,8 +215,8 @@ class CleanStage:
         others = self._stop_words[OTHER_LANGUAGES]
         if languages is None or len(self._stop_words) == 1:
             return measure(texts, others)
-        named = pc.index_in(languages, value_set=pa.array(list(self._stop_words), pa.large_string()))
-        place = named.fill_null(-1).to_numpy(zero_copy_only=False)
+        options = pc.SetLookupOptions(pa.array(list(self._stop_words), pa.large_string()))
+        place = pc.call_function("index_in", [languages], options).fill_null(-1).to_numpy(zero_copy_only=False)
         groups = [(place == number, words) for number, words in enumerate(self._stop_words.values())]
         groups.append((place < 0, others))
         measured = [measure(texts.filter(pa.array(chosen)), words) for chosen, words in groups]

@@ -159,7 +159,7 @@ def test_stop_words_by_language() -> None:
     ("parameters", "message"),
     [
         ({"stop_words": {"de": ["und"]}}, r"no list '\*'"),
-        ({"stop_words": {"de": [], "*": ["the"]}}, "a list is empty"),
+        ({"stop_words": {"de": [], "*": ["the"]}}, "stop_words is empty"),
         ({"stop_words": {"de": ["und"], "*": ["the"]}, "language": None}, "language must not be null"),
         ({"stop_words": {"german": ["und"], "*": ["the"]}}, "gives no german"),
     ],
