@@ -71,7 +71,8 @@ class WhatIf:
     """The documents of some snapshots, judged by the declared parameters and by others.
 
     Bytes are those of the text as cleaning left it. `rules` has every rule of either, in the order in which they
-    count. Quarantined documents are told, and nowhere else counted.
+    count; what `language.allow` allows are `languages_…`, None for all. Quarantined documents are told, and nowhere
+    else counted.
     """
 
     snapshots: tuple[str, ...]
@@ -82,6 +83,8 @@ class WhatIf:
     newly_kept: Count
     newly_dropped: Count
     rules: tuple[RuleChange, ...]
+    languages_before: tuple[str, ...] | None
+    languages_after: tuple[str, ...] | None
     examples: tuple[Example, ...]
     stored_otherwise: tuple[OtherwiseStored, ...]
 
@@ -112,18 +115,22 @@ def what_if(
         newly_kept=total.count(_A_RULE, _NO_RULE),
         newly_dropped=total.count(_NO_RULE, _A_RULE),
         rules=tuple(_rule_changes(declared.rules, changed.rules, total)),
+        languages_before=declared.language.allow if declared.language else None,
+        languages_after=changed.language.allow if changed.language else None,
         examples=tuple(shown.read(snapshots)),
         stored_otherwise=tuple(_stored_otherwise(snapshots, declared, tallies)),
     )
 
 
 def _require_same_version(snapshot: Snapshot, declared: CleanParameters) -> None:
+    """That of the code and of Unicode: by another, other numbers would have been stored."""
     made, now = (
-        version.rpartition("-")[0] for version in (snapshot.manifest.code_version, CleanStage(declared).code_version)
+        version.split("-")[:2] for version in (snapshot.manifest.code_version, CleanStage(declared).code_version)
     )
     if made != now:
         raise CannotTellError(
-            f"{snapshot.manifest.name} was made by version {made} of cleaning, and this is {now}: make it again"
+            f"{snapshot.manifest.name} was made by version {'-'.join(made)} of cleaning, and this is {'-'.join(now)}:"
+            " make it again"
         )
 
 

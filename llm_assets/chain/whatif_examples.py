@@ -47,9 +47,12 @@ class Example:
 
 @dataclass(frozen=True, order=True)
 class _Found:
-    """A document, ordered by how good an example it is: what changes sides first, then what is nearest."""
+    """A document, ordered by how good an example it is: by rank, then what is nearest.
 
-    unchanged: bool
+    Rank 0 are those whose fate the rule changes, 1 others that it judges otherwise, 2 those that it judges alike.
+    """
+
+    rank: int
     distance: float
     snapshot: int
     disposition: Disposition
@@ -108,15 +111,16 @@ class Examples:
         kept = before.kept, after.kept
         for each in self._watched:
             values, (was, now) = each.values(before, after), each.broken(before, after)
-            unchanged, distances = was == now, np.abs(values - each.rule.threshold)
+            distances = np.abs(values - each.rule.threshold)
+            ranks = np.where(was == now, 2, np.where(kept[0] == kept[1], 1, 0))
             broken = was if each.after is None else now
             for breaks in (True, False):
                 best = self._found[each.rule.name, breaks]
-                candidates = (broken == breaks) & ~unchanged if each.moves_only else broken == breaks
-                rows = self._better(candidates, unchanged, distances, best)
+                candidates = (broken == breaks) & (ranks < 2) if each.moves_only else broken == breaks
+                rows = self._better(candidates, ranks, distances, best)
                 found = [
                     _Found(
-                        unchanged=bool(unchanged[row]),
+                        rank=int(ranks[row]),
                         distance=float(distances[row]),
                         snapshot=len(self._snapshots) - 1,
                         disposition=disposition,
@@ -131,21 +135,25 @@ class Examples:
     def _better(
         self,
         candidates: npt.NDArray[np.bool_],
-        unchanged: npt.NDArray[np.bool_],
+        ranks: npt.NDArray[np.int64],
         distances: npt.NDArray[np.float64],
         best: list[_Found],
     ) -> npt.NDArray[np.int64]:
         """Rows of the candidates that may be among the best: at most as many as are kept."""
         if len(best) == self._count:
             worst = best[-1]
-            nearer = (unchanged == worst.unchanged) & (distances < worst.distance)
-            candidates = candidates & (nearer | (unchanged < worst.unchanged))
+            nearer = (ranks == worst.rank) & (distances < worst.distance)
+            candidates = candidates & (nearer | (ranks < worst.rank))
         rows = np.flatnonzero(candidates)
-        return rows[np.lexsort((distances[rows], unchanged[rows]))[: self._count]]
+        return rows[np.lexsort((distances[rows], ranks[rows]))[: self._count]]
+
+    def _matters(self, name: str) -> bool:
+        return bool(self._found[name, True]) or any(each.rank < 2 for each in self._found[name, False])
 
     def read(self, snapshots: Mapping[str, SnapshotFiles]) -> Iterator[Example]:
-        """The examples by rule, those that break it first; of each side what changes sides first, then the nearest."""
-        found = {each for side in self._found.values() for each in side}
+        """The examples by rule, those that break it first; none of a rule that no document breaks, before or after."""
+        sides = {key: side for key, side in self._found.items() if self._matters(key[0])}
+        found = {each for side in sides.values() for each in side}
         rows = {
             (snapshot, disposition, place): row
             for snapshot, name in enumerate(self._snapshots)
@@ -156,7 +164,7 @@ class Examples:
                 sorted({e.place for e in found if (e.snapshot, e.disposition) == (snapshot, disposition)}),
             )
         }
-        for (name, breaks), side in self._found.items():
+        for (name, breaks), side in sides.items():
             for each in side:
                 row = rows[each.snapshot, each.disposition, each.place]
                 yield Example(

@@ -15,6 +15,8 @@ from llm_assets.chain.whatif_examples import Example
 from llm_assets.stages.clean.rules import Rule
 from llm_assets.store.ledger import Count
 
+_ARROW = " → "
+
 
 def as_json(asset: str, found: WhatIf) -> dict[str, Any]:
     """All of it, for a program."""
@@ -25,6 +27,7 @@ def as_json(asset: str, found: WhatIf) -> dict[str, Any]:
         **{name: _amount(getattr(found, name)) for name in amounts},
         "quarantined": found.quarantined,
         "rules": [_rule_json(each) for each in found.rules],
+        "languages": {"before": found.languages_before, "after": found.languages_after},
         "examples": [asdict(each) for each in found.examples],
         "stored_otherwise": [asdict(each) for each in found.stored_otherwise],
     }
@@ -79,19 +82,22 @@ def _rules(found: WhatIf) -> Table:
     )
     for each in found.rules:
         before, after = each.dropped_before.documents, each.dropped_after.documents
-        changes = each.before != each.after
-        if before or after or changes:
+        thresholds = _thresholds(each, found)
+        if before or after or _ARROW in thresholds:
             cells = [f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else "·"]
             cells += [
                 f"{count.documents:,}" if count.documents else "·" for count in (each.newly_kept, each.newly_dropped)
             ]
-            table.add_row(each.name, _thresholds(each), *cells, style="bold" if changes else "")
+            table.add_row(each.name, thresholds, *cells, style="bold" if _ARROW in thresholds else "")
     return table
 
 
-def _thresholds(change: RuleChange) -> str:
-    was, now = (_threshold(rule) for rule in (change.before, change.after))
-    return now if was == now else f"{was} → {now}"
+def _thresholds(change: RuleChange, found: WhatIf) -> str:
+    if change.name == "language.allow":
+        was, now = (", ".join(each) if each else "off" for each in (found.languages_before, found.languages_after))
+    else:
+        was, now = (_threshold(rule) for rule in (change.before, change.after))
+    return now if was == now else f"{was}{_ARROW}{now}"
 
 
 def _threshold(rule: Rule | None) -> str:

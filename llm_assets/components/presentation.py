@@ -41,9 +41,9 @@ def partition_metadata(manifest: Manifest, description: Description, uri: str) -
         **description.values,
     }
     if ledger.dropped or ledger.quarantined:
-        metadata["drop_reasons"] = _figure_markdown(_waterfall(ledger, description.reasons))
+        metadata["drop_reasons"] = _figure_markdown(draw_waterfall(ledger, description.reasons))
     for title, histogram in description.histograms.items():
-        metadata[_key(title)] = _figure_markdown(_histogram(title, histogram))
+        metadata[_key(title)] = _figure_markdown(draw_histogram(title, histogram))
     for kind, rows in description.samples.items():
         if rows:
             metadata[f"sample_{kind}"] = _table(rows)
@@ -85,12 +85,12 @@ def _key(title: str) -> str:
     return "_".join(word for word in words if word not in {"a", "in", "of", "the"})
 
 
-def _histogram(title: str, histogram: Histogram) -> Figure:
+def draw_histogram(title: str, histogram: Histogram) -> Figure:
     """Series on top of each other, and a line at each mark."""
     figure = Figure(figsize=(6, 2.4), layout="constrained")
     axes = figure.subplots()
     edges, below = histogram.edges, np.zeros(len(histogram.edges) - 1, np.int64)
-    for colour, (series, counts) in zip(_COLOURS, histogram.counts.items(), strict=False):
+    for colour, (series, counts) in zip(_COLOURS, histogram.counts.items() if len(below) else (), strict=False):
         axes.stairs(below + counts, edges, baseline=below, fill=True, color=colour, label=series or None)
         below = below + counts
     if histogram.logarithmic:
@@ -105,7 +105,7 @@ def _histogram(title: str, histogram: Histogram) -> Figure:
     return figure
 
 
-def _waterfall(ledger: Ledger, order: Sequence[str]) -> Figure:
+def draw_waterfall(ledger: Ledger, order: Sequence[str]) -> Figure:
     """All documents, minus what each reason took, in the order of the reasons, leaves the kept ones."""
     places = {reason: place for place, reason in enumerate(order)}
     dropped = sorted(ledger.dropped.items(), key=lambda each: places.get(each[0], len(places)))

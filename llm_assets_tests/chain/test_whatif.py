@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,21 +133,34 @@ def test_it_is_what_cleaning_again_would_give(world: CleanedWorld, chosen: list[
 
 def test_examples_are_the_nearest_on_either_side(world: CleanedWorld) -> None:
     declared = world.link.parameters
-    found = what_if(world.snapshots, declared, overridden(declared, ["gopher_quality.min_words=30"]), examples=4)
-    words = sorted(
-        row["statistics"]["non_symbol_words"] for each in world.snapshots.values() for _, row in documents(each)
-    )
-    below, above = [count for count in words if count < 30], [count for count in words if 30 <= count < 50]
-    assert len(below) > 4 and len(above) > 4
-    assert {each.rule for each in found.examples} == {"gopher_quality.min_words"}
-    assert [each.value for each in found.examples if each.breaks] == below[::-1][:4]
-    assert [each.value for each in found.examples if not each.breaks] == above[:4]
+    changed = overridden(declared, ["gopher_quality.min_words=30", "gopher_repetition={}"])
+    found = what_if(world.snapshots, declared, changed, examples=4)
+    sides: dict[bool, list[tuple[bool, float]]] = {True: [], False: []}
+    for snapshot in world.snapshots.values():
+        for _, row in documents(snapshot):
+            count = row["statistics"]["non_symbol_words"]
+            others = [each for each in row["reasons"] if each["rule"] != "gopher_quality.min_words"]
+            repeats = max(
+                row["statistics"][rule.statistic] - rule.threshold for rule in changed.rule_groups["gopher_repetition"]
+            )
+            if count < 50:
+                sides[count < 30].append((bool(others) or repeats > 0, abs(count - 30)))
+    shown = [each for each in found.examples if each.rule == "gopher_quality.min_words"]
+    assert [abs(each.value - 30) for each in shown if each.breaks] == sorted(d for _, d in sides[True])[:4]
+    best = sorted(sides[False])[:4]
+    assert [abs(each.value - 30) for each in shown if not each.breaks] == [distance for _, distance in best]
+    assert [each.kept_before == each.kept_after for each in shown if not each.breaks] == [stays for stays, _ in best]
 
 
 def test_nothing_changed_shows_no_examples(world: CleanedWorld) -> None:
     found = what_if(world.snapshots, world.link.parameters, world.link.parameters)
     assert found.examples == () and found.newly_kept == found.newly_dropped == Count()
     assert found.kept_before == found.kept_after != Count()
+
+
+def test_a_rule_that_no_document_breaks_has_no_examples(world: CleanedWorld) -> None:
+    found = what_if(world.snapshots, world.link.parameters, overridden(world.link.parameters, ["c4={}"]))
+    assert {each.rule for each in found.examples} == {"c4.min_sentences"}
 
 
 def test_other_languages_are_examples_though_no_threshold_moves(world: CleanedWorld) -> None:
@@ -194,6 +208,15 @@ def test_what_a_snapshot_lacks_is_told(tmp_path: Path) -> None:
     declared = CleanParameters.model_validate({"language": {"min_confidence": 0.5}})
     with pytest.raises(CannotTellError, match=r"web/cleaned\[s\] was made without .*language_confidence"):
         what_if(world.snapshots, declared, declared)
+
+
+def test_a_snapshot_of_another_version_is_refused(world: CleanedWorld) -> None:
+    (name, snapshot), *_ = world.snapshots.items()
+    older = replace(snapshot, manifest=replace(snapshot.manifest, code_version="3-unicode14.0.0-abc"))
+    with pytest.raises(
+        CannotTellError, match=r"web/cleaned\[2026-01\] was made by version 3-unicode14.0.0 of cleaning"
+    ):
+        what_if({name: older}, world.link.parameters, world.link.parameters)
 
 
 def test_an_empty_side_is_no_error(tmp_path: Path) -> None:
