@@ -1,4 +1,4 @@
-"""The blocklists of a source, read and ready, and what follows from their hits: labels and verdicts.
+"""The blocklists of a source, read and ready, and the labels that follow from their hits.
 
 Guarantees that hits are a function of the text, the URL and the files' bytes. Where texts and URLs come from and what
 becomes of a rejected document is the stage's business.
@@ -21,7 +21,6 @@ from llm_assets.stages.clean.blocklist.entries import ListFile
 from llm_assets.stages.clean.blocklist.folding import folding
 from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
 from llm_assets.stages.clean.blocklist.words import build_words, count_words
-from llm_assets.stages.clean.judge import Verdicts
 from llm_assets.stages.clean.normalise import Form, normalise
 from llm_assets.stages.clean.texts import text_buffers
 
@@ -91,19 +90,6 @@ def labels(blocklists: Sequence[Blocklist], hits: npt.NDArray[np.int64]) -> pa.L
     offsets = np.concatenate([[0], np.cumsum(too_many.sum(axis=1))])
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()), names.take(pa.array(np.nonzero(too_many)[1])), type=LABELS_TYPE
-    )
-
-
-def verdicts(blocklists: Sequence[Blocklist], hits: npt.NDArray[np.int64]) -> Verdicts:
-    """What the lists with the action "drop" say of each document: one rule each, its value the number of hits.
-
-    `hits` is int64[documents, lists].
-    """
-    drops = [number for number, each in enumerate(blocklists) if each.action == "drop"]
-    return Verdicts(
-        rules=tuple(blocklists[number].rule for number in drops),
-        values=hits[:, drops].astype(np.float64),
-        broken=_too_many(blocklists, hits)[:, drops],
     )
 
 

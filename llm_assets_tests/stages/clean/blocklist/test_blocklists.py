@@ -1,4 +1,4 @@
-"""Lists from files to labels and verdicts, and texts made to be slow."""
+"""Lists from files to labels, and texts made to be slow."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels, verdicts
+from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
 from llm_assets.stages.clean.blocklist.entries import BlocklistError
 from llm_assets.stages.clean.blocklist.parameters import Blocklist
-from llm_assets.stages.clean.judge import REASONS_TYPE
 from llm_assets_tests.stages.clean.odd_text import column
 
 
@@ -50,7 +49,6 @@ def test_no_documents(lists: list[Blocklist]) -> None:
     hits = Blocklists.of(lists, "NFC").hits(column([]), column([]))
     assert hits.shape == (0, 3)
     assert labels(lists, hits).type == LABELS_TYPE
-    assert verdicts(lists, hits).reasons().type == REASONS_TYPE
 
 
 def test_urls_are_one_a_document(lists: list[Blocklist]) -> None:
@@ -58,22 +56,14 @@ def test_urls_are_one_a_document(lists: list[Blocklist]) -> None:
         Blocklists.of(lists, "NFC").hits(column(TEXTS), column(["x"]))
 
 
-def test_labels_and_verdicts_follow_from_hits(lists: list[Blocklist]) -> None:
+def test_labels_follow_from_hits(lists: list[Blocklist]) -> None:
     hits = np.array([[0, 0, 0], [1, 1, 1], [2, 0, 2]], np.int64)
     assert labels(lists, hits).to_pylist() == [[], ["both"], ["words", "sites"]]
-    judged = verdicts(lists, hits)
-    assert judged.kept.tolist() == [True, False, False]
-    assert judged.reasons().to_pylist() == [
-        [],
-        [{"rule": "blocklist.both", "value": 1.0, "threshold": 0.0}],
-        [{"rule": "blocklist.sites", "value": 2.0, "threshold": 1.0}],
-    ]
 
 
 def test_without_lists_nothing_is_hit() -> None:
     hits = Blocklists.of([], "none").hits(column(TEXTS), None)
     assert labels([], hits).to_pylist() == [[], [], [], []]
-    assert verdicts([], hits).kept.all()
 
 
 def test_the_digest_is_that_of_the_files(lists: list[Blocklist]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_assets.stages.clean.blocklist.automaton import CHUNK
 from llm_assets.stages.clean.blocklist.domains import build_addresses, count_addresses
 from llm_assets.stages.clean.blocklist.entries import Address, ListFile
 from llm_assets.stages.clean.blocklist.folding import folding
@@ -132,3 +133,11 @@ def test_an_international_name_is_found_in_both_spellings(text: str, entry: str)
 )
 def test_a_url_is_not_searched_beyond_its_host(url: str, hits: int) -> None:
     assert _hits(url, "bad.com", are_urls=True) == hits
+
+
+def test_a_host_may_lie_across_what_is_read_at_a_time() -> None:
+    entries = [Address("a.b.com", ""), Address("a.b.com", "/x")]
+    texts = ["," * before + "a.b.com/x ," * 2 for before in range(CHUNK - 16, CHUNK + 2)]
+    assert _count(texts, [entries]) == [[4]] * len(texts)
+    texts = ["/" + "-" * before + "." + "a.b.com" for before in range(CHUNK - 16, CHUNK + 2)]  # in a path
+    assert _count(texts, [entries]) == [[0]] * len(texts)

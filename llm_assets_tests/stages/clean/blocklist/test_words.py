@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from llm_assets.stages.clean.blocklist.automaton import CHUNK
 from llm_assets.stages.clean.blocklist.folding import folding
 from llm_assets.stages.clean.blocklist.words import build_words, count_words
 from llm_assets.stages.clean.texts import text_buffers
@@ -74,3 +75,8 @@ def test_the_last_of_64_lists_is_told_apart() -> None:
 
 def test_a_word_longer_than_any_entry_is_none() -> None:
     assert _count(["a" * 10_000, "a", ""], [["a", "aaa"]]) == [[0], [1], [0]]
+
+
+def test_an_entry_may_lie_across_what_is_read_at_a_time() -> None:
+    texts = [". " * (before // 2) + "." * (before % 2) + "very bad" for before in range(CHUNK - 4, CHUNK + 4)]
+    assert _count(texts, [["very bad", "bad"]]) == [[2]] * len(texts)
