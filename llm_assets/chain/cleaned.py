@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from llm_assets.chain.cleaned_checks import CHECKS, CleanLimits, cleaned_outcomes
 from llm_assets.chain.cleaned_report import describe_cleaned
-from llm_assets.chain.documents import stage_documents
+from llm_assets.chain.documents import DocumentLink
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
     Check,
     Description,
-    Link,
     MissingInputError,
     Outcome,
     Work,
@@ -25,13 +25,10 @@ from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
 from llm_assets.stages.stage import Disposition
-from llm_assets.store.digest import combined_digest, content_digest
-from llm_assets.store.documents import DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.documents import Snapshot, StagedSnapshot
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
-from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest, partition_name
-from llm_assets.store.staging import Attempt
 
 DOCUMENTS_KEPT = Check("documents_kept", "At least one document passed the rules.")
 _DIGESTED = [name for name in CLEANED_SCHEMA.names if name != "text"]
@@ -40,7 +37,7 @@ _READ = ["doc_id", "id", "text", "metadata", "file", "record", "byte_offset"]
 
 
 @dataclass(frozen=True)
-class CleanedLink(Link[StagedSnapshot]):
+class CleanedLink(DocumentLink):
     """Cleans one snapshot of a source. `models` are those that the parameters name."""
 
     source: str
@@ -49,10 +46,9 @@ class CleanedLink(Link[StagedSnapshot]):
     limits: CleanLimits = field(default_factory=CleanLimits)
     models: tuple[QualityModelLink, ...] = ()
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.source}/cleaned"
+    stage_name = "cleaned"
+    schema = CLEANED_SCHEMA
+    digested: ClassVar = dict.fromkeys((Disposition.KEPT, Disposition.REJECTED, Disposition.QUARANTINED), _DIGESTED)
 
     @property
     def code_version(self) -> str:
@@ -64,54 +60,20 @@ class CleanedLink(Link[StagedSnapshot]):
         """See `Link`."""
         return LEDGER_BALANCES, DOCUMENTS_KEPT, *CHECKS
 
-    def table(self, store: Store) -> DocumentTable:
-        """The Delta table of the stage."""
-        return store.documents(self.source, "cleaned", CLEANED_SCHEMA)
-
-    def _upstream(self, store: Store, partition: str, generation: str | None = None) -> Snapshot:
-        snapshot = self.raw.table(store).snapshot(partition, generation)
-        if snapshot is None:
-            raise MissingInputError(f"{self.raw.asset}[{partition}] is not there: materialize it first")
-        return snapshot
-
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The raw snapshot, the models that score it, and the files that the parameters name."""
-        return self._inputs(store, self._upstream(store, partition).manifest)
+        return self._inputs(store, self.raw.opened(store, partition).manifest)
 
     def _inputs(self, store: Store, raw: Manifest) -> dict[str, Input]:
         models = {name: value for each in self.models for name, value in each.as_input(store).items()}
         return {raw.name: raw.as_input, **models, **_named_files(self.parameters)}
 
-    def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        snapshot = self.table(store).snapshot(partition)
-        return snapshot.manifest if snapshot else None
-
     def make(self, work: Work) -> StagedSnapshot:
         """See `Link`."""
-        raw = self._upstream(work.store, work.partition)
-        inputs = self._inputs(work.store, raw.manifest)
+        raw = self.raw.opened(work.store, work.partition)
         stage = CleanStage(self.parameters, {each.name: open_scorer(each.open(work.store)) for each in self.models})
-
-        def manifest(attempt: Attempt, files: SnapshotFiles, ledger: Ledger) -> Manifest:
-            digest = combined_digest(
-                [
-                    content_digest(files.batches(Disposition.KEPT, _DIGESTED)),
-                    content_digest(files.batches(Disposition.REJECTED, _DIGESTED)),
-                    content_digest(files.batches(Disposition.QUARANTINED, _DIGESTED)),
-                ]
-            )
-            return Manifest(self.asset, work.partition, attempt.generation, stage.code_version, inputs, digest, ledger)
-
-        return stage_documents(
-            work.engine,
-            stage,
-            [raw.batches(Disposition.KEPT, _READ, part) for part in raw.parts],
-            self.table(work.store),
-            work.partition,
-            Disposition.KEPT,
-            manifest,
-        )
+        parts = [raw.batches(Disposition.KEPT, _READ, part) for part in raw.parts]
+        return self.stage_parts(work, stage, parts, self._inputs(work.store, raw.manifest))
 
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
@@ -122,7 +84,7 @@ class CleanedLink(Link[StagedSnapshot]):
             "quarantined documents": (staged.count(Disposition.QUARANTINED), ledger.quarantined_total.documents),
         }
         read = manifest.inputs[partition_name(self.raw.asset, manifest.partition)].generation
-        raw = self._upstream(store, manifest.partition, read).manifest
+        raw = self.raw.opened(store, manifest.partition, read).manifest
         yield balance_outcome(ledger, raw.ledger.output, written)
         kept = ledger.kept.documents
         yield Outcome(DOCUMENTS_KEPT.name, kept > 0, f"{kept:,} documents passed")

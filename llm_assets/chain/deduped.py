@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from llm_assets.chain.cleaned import CleanedLink
-from llm_assets.chain.documents import stage_documents
+from llm_assets.chain.documents import DocumentLink
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
     Check,
     Description,
-    Link,
     MissingInputError,
     Outcome,
     Work,
@@ -37,12 +37,9 @@ from llm_assets.stages.dedup.exact import (
     binary_series,
 )
 from llm_assets.stages.stage import Disposition
-from llm_assets.store.digest import content_digest
-from llm_assets.store.documents import DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.documents import Snapshot, SnapshotFiles, StagedSnapshot
 from llm_assets.store.layout import Store
-from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest, partition_name, split_name
-from llm_assets.store.staging import Attempt
 
 NO_COPIES_KEPT = Check("no_copies_kept", "No two kept documents of this and all earlier snapshots have the same text.")
 EARLIER_COMPLETE = Check(
@@ -94,7 +91,7 @@ def open_deduped(
 
 
 @dataclass(frozen=True)
-class DedupedLink(Link[StagedSnapshot]):
+class DedupedLink(DocumentLink):
     """Deduplicates one snapshot of a source."""
 
     source: str
@@ -102,10 +99,9 @@ class DedupedLink(Link[StagedSnapshot]):
     parameters: DedupParameters
     max_duplicate_rate: float = 0.5
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.source}/deduped"
+    stage_name = "deduped"
+    schema = VERDICT_SCHEMA
+    digested: ClassVar = {Disposition.VERDICT: None}
 
     @property
     def code_version(self) -> str:
@@ -116,10 +112,6 @@ class DedupedLink(Link[StagedSnapshot]):
     def checks(self) -> Sequence[Check]:
         """See `Link`."""
         return LEDGER_BALANCES, NO_COPIES_KEPT, EARLIER_COMPLETE, DUPLICATE_RATE
-
-    def table(self, store: Store) -> DocumentTable:
-        """The Delta table of the verdicts."""
-        return store.documents(self.source, "deduped", VERDICT_SCHEMA)
 
     def _judged_against(self, store: Store, partition: str) -> list[Snapshot]:
         """Committed cleaned snapshots registered earlier, oldest first, then the partition's own."""
@@ -135,11 +127,6 @@ class DedupedLink(Link[StagedSnapshot]):
         """The cleaned snapshot, and the earlier ones it is compared with."""
         return _as_inputs(self._judged_against(store, partition))
 
-    def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        snapshot = self.table(store).snapshot(partition)
-        return snapshot.manifest if snapshot else None
-
     def documents(self, store: Store, manifest: Manifest, verdicts: SnapshotFiles) -> DedupedDocuments:
         """Verdicts joined with the documents that they judged."""
         return joined(store, self.source, manifest, verdicts)
@@ -149,20 +136,7 @@ class DedupedLink(Link[StagedSnapshot]):
         snapshots = self._judged_against(work.store, work.partition)
         cleaned, inputs = snapshots[-1], _as_inputs(snapshots)
         stage = DedupStage(self.parameters, ContentIndex.build(_hashes(snapshots)))
-
-        def manifest(attempt: Attempt, files: SnapshotFiles, ledger: Ledger) -> Manifest:
-            digest = content_digest(files.batches(Disposition.VERDICT))
-            return Manifest(self.asset, work.partition, attempt.generation, stage.code_version, inputs, digest, ledger)
-
-        return stage_documents(
-            work.engine,
-            stage,
-            _parts(cleaned, work.partition),
-            self.table(work.store),
-            work.partition,
-            Disposition.VERDICT,
-            manifest,
-        )
+        return self.stage_parts(work, stage, _parts(cleaned, work.partition), inputs)
 
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         """See `Link`."""

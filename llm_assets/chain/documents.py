@@ -1,50 +1,88 @@
-"""What the document links share: a stage mapped over parts into a staged snapshot of a Delta table."""
+"""What the document links share: a Delta table, and a stage mapped over parts into a staged snapshot of it.
+
+Guarantees that the digest of a snapshot follows from its rows in document order, and that nothing is left behind
+where a part fails. What a snapshot is made from and how it is checked is the business of each link.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, TypeVar
 
 import pyarrow as pa
 
-from llm_assets.chain.engine import LocalEngine
+from llm_assets.chain.link import Link, MissingInputError, Work
 from llm_assets.stages.stage import Disposition, Stage
-from llm_assets.store.documents import DocumentFile, DocumentTable, SnapshotFiles, StagedSnapshot
+from llm_assets.store.digest import combined_digest, content_digest
+from llm_assets.store.documents import DocumentFile, DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
-from llm_assets.store.manifest import Manifest
+from llm_assets.store.manifest import Input, Manifest
 from llm_assets.store.staging import Attempt
 
 PartT = TypeVar("PartT")
-ManifestBuilder = Callable[[Attempt, SnapshotFiles, Ledger], Manifest]
 
 
-def stage_documents(
-    engine: LocalEngine,
-    stage: Stage[PartT],
-    parts: Sequence[PartT],
-    table: DocumentTable,
-    snapshot: str,
-    always: Disposition,
-    manifest: ManifestBuilder,
-) -> StagedSnapshot:
-    """Run the stage over all parts and stage the result. `always` gets a file in every part, rows or not.
+class DocumentLink(Link[StagedSnapshot]):
+    """A link whose partitions are snapshots of the Delta table of one stage of a source.
 
-    Nothing is left behind where a part fails.
+    `digested` are the dispositions and the columns of each (None: all) that make the digest; the first of them gets a
+    file in every part, rows or not.
     """
-    attempt = table.begin()
-    try:
-        made = engine.map(
-            lambda numbered: _make_part(stage, numbered, table, attempt, snapshot, always), enumerate(parts)
+
+    source: str
+    stage_name: ClassVar[str]
+    schema: ClassVar[pa.Schema]
+    digested: ClassVar[Mapping[Disposition, Sequence[str] | None]]
+
+    @property
+    def asset(self) -> str:
+        """See `Link`."""
+        return f"{self.source}/{self.stage_name}"
+
+    def table(self, store: Store) -> DocumentTable:
+        """The Delta table of the stage."""
+        return store.documents(self.source, self.stage_name, self.schema)
+
+    def committed(self, store: Store, partition: str) -> Manifest | None:
+        """See `Link`."""
+        snapshot = self.table(store).snapshot(partition)
+        return snapshot.manifest if snapshot else None
+
+    def opened(self, store: Store, partition: str, generation: str | None = None) -> Snapshot:
+        """The committed snapshot, or an earlier generation of it. Raises MissingInputError."""
+        snapshot = self.table(store).snapshot(partition, generation)
+        if snapshot is None:
+            raise MissingInputError(f"{self.asset}[{partition}] is not there: materialize it first")
+        return snapshot
+
+    def stage_parts(
+        self, work: Work, stage: Stage[PartT], parts: Sequence[PartT], inputs: Mapping[str, Input]
+    ) -> StagedSnapshot:
+        """Run the stage over all parts and stage the result."""
+        table = self.table(work.store)
+        always = next(iter(self.digested))
+        attempt = table.begin()
+        try:
+            made = work.engine.map(
+                lambda numbered: _make_part(stage, numbered, table, attempt, work.partition, always), enumerate(parts)
+            )
+            if not made:
+                made = [_close_empty(table, attempt, work.partition, always)]
+            files = [file for part_files, _ in made for file in part_files]
+            ledger = sum((part_ledger for _, part_ledger in made), Ledger())
+            digest = self._digest(SnapshotFiles(table.folder, tuple(files)))
+            generation, version = attempt.generation, stage.code_version
+            manifest = Manifest(self.asset, work.partition, generation, version, dict(inputs), digest, ledger)
+            return table.stage(attempt, files, manifest)
+        except BaseException:
+            attempt.discard()
+            raise
+
+    def _digest(self, files: SnapshotFiles) -> str:
+        return combined_digest(
+            [content_digest(files.batches(disposition, columns)) for disposition, columns in self.digested.items()]
         )
-        if not made:
-            made = [_close_empty(table, attempt, snapshot, always)]
-        files = [file for part_files, _ in made for file in part_files]
-        ledger = sum((part_ledger for _, part_ledger in made), Ledger())
-        staged = SnapshotFiles(table.folder, tuple(files))
-        return table.stage(attempt, files, manifest(attempt, staged, ledger))
-    except BaseException:
-        attempt.discard()
-        raise
 
 
 def _make_part(

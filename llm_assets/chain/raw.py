@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow.compute as pc
 
-from llm_assets.chain.documents import stage_documents
+from llm_assets.chain.documents import DocumentLink
 from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
     Check,
     Description,
-    Link,
     MissingInputError,
     Outcome,
     Work,
@@ -27,13 +27,10 @@ from llm_assets.stages.read.files import group_files, list_files
 from llm_assets.stages.read.stage import RAW_SCHEMA, ReadParameters, ReadStage
 from llm_assets.stages.stage import Disposition
 from llm_assets.store.arrow import byte_lengths
-from llm_assets.store.digest import combined_digest, content_digest
-from llm_assets.store.documents import DocumentTable, SnapshotFiles, StagedSnapshot
+from llm_assets.store.documents import StagedSnapshot
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
-from llm_assets.store.ledger import Ledger
-from llm_assets.store.manifest import Input, Manifest
-from llm_assets.store.staging import Attempt
+from llm_assets.store.manifest import Input
 
 RECORDS_READ = Check("records_read", "At least one record of the snapshot could be read.")
 QUARANTINE_RATE = Check("quarantine_rate", "The share of unreadable records is at most the source's limit.")
@@ -42,7 +39,7 @@ _DIGESTED = [name for name in RAW_SCHEMA.names if name != "text"]
 
 
 @dataclass(frozen=True)
-class RawLink(Link[StagedSnapshot]):
+class RawLink(DocumentLink):
     """Reads one landed snapshot of a source. `landing` is the folder above the source's own, if not the store's."""
 
     source: str
@@ -50,10 +47,9 @@ class RawLink(Link[StagedSnapshot]):
     landing: str | None = None
     max_quarantine_rate: float = 0.05
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.source}/raw"
+    stage_name = "raw"
+    schema = RAW_SCHEMA
+    digested: ClassVar = {Disposition.KEPT: _DIGESTED, Disposition.QUARANTINED: _DIGESTED}
 
     @property
     def code_version(self) -> str:
@@ -73,10 +69,6 @@ class RawLink(Link[StagedSnapshot]):
         """Where the files of one snapshot are."""
         return self.landing_folder(store) / f"{self.source}/{snapshot}"
 
-    def table(self, store: Store) -> DocumentTable:
-        """The Delta table of the stage."""
-        return store.documents(self.source, "raw", RAW_SCHEMA)
-
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The landed files by name, size and time of change."""
         folder = self.snapshot_folder(store, partition)
@@ -88,36 +80,13 @@ class RawLink(Link[StagedSnapshot]):
         digest = hashlib.blake2b(json.dumps(listing).encode(), digest_size=16).hexdigest()
         return {f"landing/{self.source}[{partition}]": Input(digest, "")}
 
-    def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        snapshot = self.table(store).snapshot(partition)
-        return snapshot.manifest if snapshot else None
-
     def make(self, work: Work) -> StagedSnapshot:
         """See `Link`."""
         inputs = self.inputs(work.store, work.partition)
         work.store.order(self.source).register(work.partition)
         folder = self.snapshot_folder(work.store, work.partition)
-        stage = ReadStage(self.parameters)
-
-        def manifest(attempt: Attempt, files: SnapshotFiles, ledger: Ledger) -> Manifest:
-            digest = combined_digest(
-                [
-                    content_digest(files.batches(Disposition.KEPT, _DIGESTED)),
-                    content_digest(files.batches(Disposition.QUARANTINED, _DIGESTED)),
-                ]
-            )
-            return Manifest(self.asset, work.partition, attempt.generation, stage.code_version, inputs, digest, ledger)
-
-        return stage_documents(
-            work.engine,
-            stage,
-            group_files(folder, list_files(folder)),
-            self.table(work.store),
-            work.partition,
-            Disposition.KEPT,
-            manifest,
-        )
+        parts = group_files(folder, list_files(folder))
+        return self.stage_parts(work, ReadStage(self.parameters), parts, inputs)
 
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
