@@ -34,19 +34,21 @@ class CleanedProject:
     """A project folder and its store, in which `web/cleaned` has two snapshots."""
 
     folder: Path
+    module: str
     store: Store
     link: CleanedLink
 
     def declare(self, clean: str) -> None:
         """Change what the source declares of cleaning."""
         declaration = DECLARATIONS["web"] + clean
-        (self.folder / "corpora_cleaned/defs/web/defs.yaml").write_text(declaration)
+        (self.folder / self.module / "defs/web/defs.yaml").write_text(declaration)
 
 
 @pytest.fixture(scope="module")
 def cleaned_project(tmp_path_factory: pytest.TempPathFactory) -> CleanedProject:
     place = tmp_path_factory.mktemp("cleaned")
-    folder = write_project(place / "project", "corpora_cleaned", {**DECLARATIONS, "web": DECLARATIONS["web"] + CLEAN})
+    module = f"corpora_{place.name}"  # another for every project: this process imports it
+    folder = write_project(place / "project", module, {**DECLARATIONS, "web": DECLARATIONS["web"] + CLEAN})
     store = Store(Folder(str(place / "store")))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
@@ -58,7 +60,7 @@ def cleaned_project(tmp_path_factory: pytest.TempPathFactory) -> CleanedProject:
         store.order("web").register(snapshot)
         for each in (link.raw, link):
             each.make(Work(store, LocalEngine(2), snapshot)).commit()
-    return CleanedProject(folder, store, link)
+    return CleanedProject(folder, module, store, link)
 
 
 @pytest.fixture
