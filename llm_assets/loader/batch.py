@@ -122,11 +122,10 @@ def _fill_labels(rows: Rows, block: NDArray[Any], *, shift: bool) -> None:
         block[-1] = IGNORED
     # the first run has no place where labels are moved: its first token is the target of nothing
     block[runs.starts[ahead:] - ahead] = IGNORED
-    padded = np.flatnonzero(runs.is_padding)
-    if len(padded):
-        ends = runs.ends()
-        for run in padded.tolist():
-            block[max(0, int(runs.starts[run]) - ahead) : int(ends[run]) - ahead] = IGNORED
+    if runs.is_padding.any():
+        starts, ends = runs.starts[runs.is_padding] - ahead, runs.ends()[runs.is_padding] - ahead
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            block[max(0, start) : end] = IGNORED
 
 
 def _known(runs: Runs | None) -> Runs:

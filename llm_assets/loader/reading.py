@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from llm_assets.loader.runs import RowError, Runs, runs_of
 from llm_assets.store.shards import DocumentLengths, ShardCorruptError, ShardSet
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Rows `first` to `last` (exclusive) of the set, of which the rows of the stream are parts `skip` to `stop`."""
 
     first: int

@@ -215,9 +215,9 @@ class TokenLoader(IterableDataset[Batch]):
         clock = time.perf_counter
         preparation: Preparation | None = None
         expected = -1
-        length = self.sequence_length
+        length, end = self.sequence_length, self.schedule.end
         try:
-            while self._position < self.schedule.end:
+            while self._position < end:
                 asked = clock()
                 if preparation is None or expected != self._position:
                     if preparation is not None:

@@ -1,0 +1,215 @@
+"""Counts and waiting times of loaders for Prometheus. Needs the extra `metrics`.
+
+Guarantees that nothing is served or sent unless it is asked for, and that reading the counts costs the loop nothing:
+they are taken from `loader.stats()` when somebody looks. What is a reason for an alarm is not known here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, runtime_checkable
+
+from llm_assets.loader.fields import Batch
+from llm_assets.loader.source_tokens import SourceTokens
+from llm_assets.loader.workers import WorkerProcessError
+
+if TYPE_CHECKING:
+    from llm_assets.loader.token_loader import TokenLoader
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Histogram, push_to_gateway, start_http_server
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "prometheus_client is not installed, and metrics need it: pip install 'llm-assets[metrics]'", name=error.name
+    ) from error
+
+BatchT = TypeVar("BatchT")
+
+LABELS = ("rank", "set")
+LATENCY_SECONDS = (1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
+"""Upper bounds of the buckets: from a batch that lay ready to a shard that had to be fetched and retried."""
+
+KNOWN_ERRORS = ("ShardCorruptError", "ShardMissingError", "ShardTruncatedError", "ShardUnavailableError")
+"""Kinds of errors that are 0 from the start: a counter that appears with its first error shows no increase."""
+
+_CACHE = {
+    "hits": ("hits", "Reads answered from memory or the cache."),
+    "misses": ("misses", "Reads that waited for a shard to be fetched."),
+    "direct": ("direct_reads", "Reads past the cache, since it was full of shards in use."),
+    "stall_seconds": ("stall_seconds", "Seconds that reads waited for the source."),
+    "requests": ("requests", "Requests to the source."),
+    "retries": ("retries", "Requests repeated after a failure."),
+    "hedges": ("hedges", "Second requests for slow ones."),
+    "bytes_fetched": ("fetched_bytes", "Bytes that came from the source."),
+    "damaged": ("damaged_ranges", "Ranges that came with wrong bytes or too few."),
+    "quarantined": ("quarantined", "Cached files that were damaged and moved aside."),
+    "evicted": ("evicted", "Cached files that made room for others."),
+    "tier_hits": ("tier_hits", "Ranges from Redis instead of the source."),
+    "tier_failures": ("tier_failures", "Times that Redis did not answer."),
+    "fetched_ahead": ("fetched_ahead", "Shards fetched before they were asked for."),
+}
+"""Counter of a cache → name of its metric and what it counts."""
+
+
+class CacheCounts(Protocol):
+    """What a cache did, by name; as `llm_assets.loader.cache.CacheCounters` has it."""
+
+    def as_dict(self) -> Mapping[str, float]:
+        """All counts, of one moment."""
+        ...
+
+
+@runtime_checkable
+class _Cached(Protocol):
+    @property
+    def counters(self) -> CacheCounts: ...
+
+
+class LoaderMetrics:
+    """The metrics of the loaders that it watches, in a registry: one of its own, unless one is given.
+
+    Every metric has the labels `rank` and `set`:
+
+    - `data_loader_throughput_sequences_total`, `data_loader_batches_total`: rows and batches delivered to this rank.
+    - `data_loader_tokens_total`: tokens delivered, without padding, also by `source`; see `SourceTokens`.
+    - `data_loader_latency_seconds`: a histogram of how long the consumer waited for a batch.
+    - `data_loader_stall_seconds_total`: all that it waited.
+    - `data_loader_errors_total`: what iterating raised, by `kind` (the name of the exception).
+    - `data_loader_position_rows`: the position in the stream, over all ranks.
+    - `data_loader_cache_…_total`: what the cache of the set did in this process, if it has one.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        self._latency = Histogram(
+            "data_loader_latency_seconds",
+            "How long the consumer waited for a batch.",
+            LABELS,
+            buckets=LATENCY_SECONDS,
+            registry=self.registry,
+        )
+        self._errors = Counter(
+            "data_loader_errors", "Errors raised to the consumer.", (*LABELS, "kind"), registry=self.registry
+        )
+        self._collector = _Collector()
+        self.registry.register(self._collector)
+
+    def watch(
+        self, loader: TokenLoader, name: str | None = None, cache: CacheCounts | None = None
+    ) -> WatchedLoader[Batch]:
+        """Count what a loader delivers from now on; iterate over the result to have waiting and errors counted too.
+
+        `name` is the label `set`: by default the first 12 digits of the digest of the set. `cache` are the counters
+        of its cache: by default those of the set. Reads the table of shards. Raises ValueError for a loader with the
+        rank and name of one that is watched, and ShardSetError where the set is damaged.
+        """
+        name = loader.set.digest[:12] if name is None else name
+        if cache is None and isinstance(loader.set, _Cached):
+            cache = loader.set.counters
+        labels = (str(loader.ranks.rank), name)
+        self._collector.add(labels, _Counts(loader, cache))
+        for kind in KNOWN_ERRORS:
+            self._errors.labels(*labels, kind)
+        return WatchedLoader(loader, loader, self._latency.labels(*labels), self._errors, labels)
+
+    def serve(self, host: str = "127.0.0.1", port: int = 0) -> MetricsServer:
+        """Answer scrapes of `http://host:port/metrics`, from threads of this process; port 0 is any free one.
+
+        Anyone who reaches the address can read the metrics. Raises OSError where the port is taken.
+        """
+        server, thread = start_http_server(port, host, self.registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return MetricsServer(f"http://{host}:{server.server_port}/metrics", stop)
+
+    def push(self, gateway: str, job: str, timeout_seconds: float = 30.0) -> None:
+        """Replace what a push gateway has of this job and rank: for runs that are over before they are scraped.
+
+        Raises OSError where the gateway cannot be reached or refuses, ValueError unless loaders of one rank are
+        watched: ranks push for themselves, and the gateway tells them apart.
+        """
+        ranks = {rank for rank, _ in self._collector.labels}
+        if len(ranks) != 1:
+            raise ValueError(f"loaders of {len(ranks)} ranks are watched: a push is of one rank")
+        push_to_gateway(gateway, job, self.registry, {"rank": ranks.pop()}, timeout_seconds)
+
+    def close(self) -> None:
+        """Take the metrics out of the registry, so that another object can put its own there."""
+        for collector in (self._collector, self._latency, self._errors):
+            self.registry.unregister(collector)
+
+
+class MetricsServer:
+    """Metrics being served at `url`, until it is closed."""
+
+    def __init__(self, url: str, stop: Callable[[], None]) -> None:
+        self.url = url
+        self._stop = stop
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class WatchedLoader(Generic[BatchT]):
+    """A loader whose metrics are kept: `for batch in watched` is `for batch in loader`, with every wait measured."""
+
+    def __init__(
+        self,
+        loader: TokenLoader,
+        batches: Iterable[BatchT],
+        latency: Histogram,
+        errors: Counter,
+        labels: tuple[str, str],
+    ) -> None:
+        self.loader = loader
+        self._batches, self._latency, self._errors, self._labels = batches, latency, errors, labels
+
+    def through(self, batches: Iterable[OtherT]) -> WatchedLoader[OtherT]:
+        """The same, where batches come through something else: `watched.through(DataLoader(loader, batch_size=None))`.
+
+        Iterating raises WorkerProcessError where a worker process delivers: this process cannot count then.
+        """
+        return WatchedLoader(self.loader, batches, self._latency, self._errors, self._labels)
+
+    def __iter__(self) -> Iterator[BatchT]:
+        before = self.loader.stats().batches
+        first = True
+        batches = self._timed_iterator()
+        for batch in batches:
+            if first and self.loader.stats().batches == before:
+                raise WorkerProcessError(
+                    "a worker process delivers, and metrics of this one would stay 0: use num_workers=0, which is faster"
+                )
+            first = False
+            yield batch
+
+    def _timed_iterator(self) -> Iterator[BatchT]:
+        clock, batches = time.perf_counter, None
+        while True:
+            asked = clock()
+            try:
+                batches = iter(self._batches) if batches is None else batches
+                batch = next(batches)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._errors.labels(*self._labels, type(error).__name__).inc()
+                raise
+            self._latency.observe(clock() - asked)
+            yield batch
