@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
-
-import pyarrow as pa
 
 from benchmarks.corpus import data
 from benchmarks.environment import peer_python
-from benchmarks.harness import ROOT, BenchmarkError
-from benchmarks.inside import Stopwatch
-from llm_assets.stages.clean.pii.find import find
+from benchmarks.harness import Contender, Run, side_by_side, work_folder
 from llm_assets.stages.clean.pii.presidio import ENTITIES
-from llm_assets.stages.clean.pii.spans import KINDS, PATTERN_KINDS, Kind
+from llm_assets.stages.clean.pii.spans import PATTERN_KINDS, Kind
 
 OURS: Final = "llm_assets"
 PRESIDIO: Final = "presidio"
 SCORED: Final = tuple(kind for kind in PATTERN_KINDS if kind in ENTITIES)
 """The kinds that both know: there are no API keys in the texts, and presidio finds none."""
+
+PASSES: Final = 20
 
 Extent = tuple[int, int]
 Spans = dict[Kind, set[Extent]]
@@ -76,6 +74,15 @@ class Score:
         return {**counts, "precision": self.precision, "recall": self.recall}
 
 
+@dataclass(frozen=True)
+class Found:
+    """What one run found in each text, the CPU-seconds that took, and the versions of what found it."""
+
+    spans: Sequence[Spans]
+    cpu: float
+    versions: Mapping[str, str]
+
+
 Count = Callable[[set[Extent], set[Extent]], Score]
 
 
@@ -111,42 +118,28 @@ def read_labelled() -> list[Labelled]:
     return labelled
 
 
-def found_by_ours(texts: Sequence[str]) -> tuple[list[Spans], float]:
-    """What `find` finds in each text, and the CPU-seconds it took."""
-    column = pa.array(texts, pa.large_string())
-    find(column[:1])
-    stopwatch = Stopwatch()
-    with stopwatch.phase("find"):
-        spans = find(column)
-    found: list[Spans] = [{kind: set() for kind in SCORED} for _ in texts]
-    for each in spans.finds():
-        encoded = texts[each.document].encode()
-        start, stop = (len(encoded[:offset].decode()) for offset in (each.start, each.stop))
-        if KINDS[each.kind] in SCORED:
-            found[each.document][KINDS[each.kind]].add((start, stop))
-    return found, stopwatch.cpu["find"]
+def run_both(texts: Sequence[str], rounds: int) -> dict[str, list[Found]]:
+    """What each finds in the texts, in every round, in turns. Raises BenchmarkError."""
+    contenders = [
+        Contender(OURS, Path(sys.executable), "benchmarks.ours.pii", {"passes": PASSES}),
+        Contender(PRESIDIO, peer_python(PRESIDIO), "benchmarks.peers.presidio_pii"),
+    ]
+    with work_folder("pii") as work:
+        (work / "texts.json").write_text(json.dumps(texts))
+        job = {"texts": str(work / "texts.json"), "entities": [ENTITIES[kind] for kind in SCORED], "warm_up": None}
+        runs = side_by_side(contenders, job, rounds, work)
+        return {name: [_found(run) for run in each] for name, each in runs.items()}
 
 
-def found_by_presidio(texts: Sequence[str]) -> tuple[list[Spans], float, dict[str, str]]:
-    """What presidio finds in each text, the CPU-seconds it took, and its versions. Raises BenchmarkError."""
-    with tempfile.TemporaryDirectory() as folder:
-        job = {"texts": f"{folder}/texts.json", "finds": f"{folder}/finds.json"}
-        Path(job["texts"]).write_text(json.dumps(texts))
-        entities = [ENTITIES[kind] for kind in SCORED]
-        command = [str(peer_python(PRESIDIO)), "-m", "benchmarks.peers.presidio_pii"]
-        argument = json.dumps({**job, "entities": entities})
-        finished = subprocess.run([*command, argument], cwd=ROOT, capture_output=True, text=True, check=False)
-        if finished.returncode:
-            raise BenchmarkError(f"{' '.join(command)} failed:\n{finished.stderr.strip()}")
-        report = json.loads(finished.stdout.splitlines()[-1])
-        kinds = dict(zip(entities, SCORED, strict=True))
-        found: list[Spans] = []
-        for row in json.loads(Path(job["finds"]).read_text()):
-            spans: Spans = {kind: set() for kind in SCORED}
-            for entity, start, stop, _ in row:
-                spans[kinds[entity]].add((start, stop))
-            found.append(spans)
-    return found, report["cpu"]["find"], report["versions"]
+def _found(run: Run) -> Found:
+    kinds = {ENTITIES[kind]: kind for kind in SCORED}
+    found: list[Spans] = []
+    for row in json.loads((run.folder / "finds.json").read_text()):
+        spans: Spans = {kind: set() for kind in SCORED}
+        for entity, start, stop, _ in row:
+            spans[kinds[entity]].add((start, stop))
+        found.append(spans)
+    return Found(found, run.timed_cpu, run.report["versions"])
 
 
 def scores(labelled: Sequence[Labelled], found: Sequence[Spans], count: Count) -> dict[str, Score]:
@@ -166,17 +159,20 @@ HALVES: Final[dict[str, Callable[[Labelled], bool]]] = {
 COUNTS: Final[dict[str, Count]] = {"exact": exact, "overlapping": overlapping}
 
 
-def measure() -> dict[str, Any]:
-    """`scores[half][count][contender][kind]` as `Score.as_dict`, `texts` by half, `cpu_seconds`, and `versions`."""
+def measure(rounds: int = 1) -> dict[str, Any]:
+    """`scores[half][count][contender][kind]` as `Score.as_dict`, and the rest that a report needs.
+
+    That is `texts` by half, `bytes` of them all in UTF-8, `cpu_seconds` by contender and round, and `versions`.
+    """
     labelled = read_labelled()
     texts = [each.text for each in labelled]
-    ours, our_seconds = found_by_ours(texts)
-    theirs, their_seconds, versions = found_by_presidio(texts)
-    found = {OURS: ours, PRESIDIO: theirs}
+    runs = run_both(texts, rounds)
+    found = {name: each[0].spans for name, each in runs.items()}
     result: dict[str, Any] = {
         "texts": {half: sum(map(chosen, labelled)) for half, chosen in HALVES.items()},
-        "cpu_seconds": {OURS: our_seconds, PRESIDIO: their_seconds},
-        "versions": versions,
+        "bytes": sum(len(text.encode()) for text in texts),
+        "cpu_seconds": {name: [run.cpu for run in each] for name, each in runs.items()},
+        "versions": {name: version for each in runs.values() for name, version in each[0].versions.items()},
         "scores": {},
     }
     for half, chosen in HALVES.items():
@@ -208,7 +204,8 @@ def table(result: dict[str, Any]) -> Iterator[str]:
                 figures = [each[name] for each in (ours, theirs) for name in ("precision", "recall")]
                 yield f"| {kind} | {ours['right'] + ours['missed']} | " + " | ".join(f"{x:.3f}" for x in figures) + " |"
     seconds = result["cpu_seconds"]
-    yield f"\nCPU-seconds: {OURS} {seconds[OURS]:.3f}, {PRESIDIO} {seconds[PRESIDIO]:.3f}. {result['versions']}"
+    ours, theirs = (median(seconds[name]) for name in (OURS, PRESIDIO))
+    yield f"\nCPU-seconds: {OURS} {ours:.4f}, {PRESIDIO} {theirs:.3f}. {result['versions']}"
 
 
 if __name__ == "__main__":

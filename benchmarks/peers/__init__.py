@@ -1,4 +1,5 @@
 """What a peer runs in a benchmark: `<peer>_<target>.py`, in the environment that `<peer>.txt` pins.
 
-These modules import the peer, the standard library and `benchmarks.inside`; nothing else of this project.
+These modules import the peer, the standard library, `benchmarks.inside` and `benchmarks.peers.sentences`; nothing else
+of this project.
 """

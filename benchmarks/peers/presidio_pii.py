@@ -1,7 +1,7 @@
 """presidio's own patterns over labelled texts: its analyzer as it comes, on a blank spaCy pipeline.
 
-The job names `texts` (a JSON list of strings), the `entities` to look for, and where to write the `finds`: for each
-text a list of [entity, start, stop, score], in characters. Nothing is fetched from the network.
+The job names `texts` (a JSON list of strings), the `entities` to look for, and a `work` folder. Its `finds.json` has
+for each text a list of [entity, start, stop, score], in characters. Nothing is fetched from the network.
 """
 
 # pyright: basic, reportMissingImports=false
@@ -42,7 +42,7 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     stopwatch = Stopwatch()
     with stopwatch.phase("find"):
         found = [finds(text) for text in texts]
-    Path(job["finds"]).write_text(json.dumps(found))
+    Path(job["work"], "finds.json").write_text(json.dumps(found))
     return stopwatch.report()
 
 

@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.targets.chain import CHAIN
+from benchmarks.targets.cleaning import CLEANING
+from benchmarks.targets.loader import LOADER
+from benchmarks.targets.pii import PII
 
-TARGETS = {target.name: target for target in [CHAIN]}
+TARGETS = {target.name: target for target in [CHAIN, CLEANING, LOADER, PII]}
