@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
-APT_PACKAGES := chromium fonts-dejavu-core
+APT_PACKAGES := chromium fonts-dejavu-core prometheus redis-server
 
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export LLM_ASSETS_ROOT ?= $(CURDIR)/data
@@ -59,7 +59,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 servers:
-	@if command -v chromium >/dev/null; then :; \
+	@if command -v chromium >/dev/null && command -v prometheus >/dev/null && command -v redis-server >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(APT_PACKAGES) >/dev/null; \
 	else echo "not installed: $(APT_PACKAGES). The tests that need them will be skipped."; fi

@@ -25,15 +25,16 @@ def default_root(project: Path = PROJECT) -> str:
     return os.environ.get("LLM_ASSETS_ROOT") or str(project / "data")
 
 
-def default_resources(project: Path = PROJECT) -> dict[str, Any]:
-    """The resources as the environment configures them."""
-    data_store, loader = DataStore(root=default_root(project)), LoaderResource()
-    return {
-        "data_store": data_store,
+def default_resources(project: Path = PROJECT, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The resources as the environment configures them, but for those given: the IO manager uses these too."""
+    resources: dict[str, Any] = {
+        "data_store": DataStore(root=default_root(project)),
         "engine": Engine(workers=int(os.environ.get("LLM_ASSETS_WORKERS", "0"))),
-        "loader": loader,
-        "io_manager": PartitionIOManager(data_store=data_store, loader=loader),
+        "loader": LoaderResource(),
+        **(given or {}),
     }
+    manager = PartitionIOManager(data_store=resources["data_store"], loader=resources["loader"])
+    return {"io_manager": manager, **resources}
 
 
 def automation() -> dg.Definitions:
@@ -53,7 +54,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, project: Path = PROJE
     return dg.Definitions.merge(
         components,
         automation(),
-        dg.Definitions(resources={**default_resources(project), **(resources or {})}),
+        dg.Definitions(resources=default_resources(project, resources)),
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from llm_assets.chain.engine import LocalEngine
@@ -64,6 +66,7 @@ class Description:
     """What a person looks at: sizes, distributions, samples. All of it computed from the staged data.
 
     `tables` are counts and their like. `reasons` is the order in which reasons for dropping count, where there is one.
+    `curves` are values at step 1, 2, … by title, float64 [steps].
     """
 
     rows: int
@@ -76,6 +79,7 @@ class Description:
         default_factory=dict[str, Sequence[Mapping[str, str | int]]]
     )
     reasons: Sequence[str] = ()
+    curves: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict[str, npt.NDArray[np.float64]])
 
 
 @dataclass(frozen=True)

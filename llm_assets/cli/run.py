@@ -99,6 +99,9 @@ class Runner:
         version = mixed.versions(self.store).register(recipe)
         self._add_partitions(f"{mixed.name}/versions", [version])
         self._make([mixed], version)
+        smoke_train = self.project.smoke_trains.get(mixed.name)
+        if smoke_train is not None and mixed.committed(self.store, version) is not None:
+            self._make([smoke_train], version)
 
     def _make(self, links: Sequence[Link[Any]], partition: str) -> None:
         """One run of the links, from the first that is not up to date on."""

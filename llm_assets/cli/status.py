@@ -56,6 +56,9 @@ def project_status(project: Project, store: Store) -> Iterator[PartitionStatus]:
     for mixed in project.mixtures.values():
         for version in mixed.versions(store).names():
             yield _status(mixed, store, version, store.version(mixed.name, version).uri)
+            smoke_train = project.smoke_trains.get(mixed.name)
+            if smoke_train is not None:
+                yield _status(smoke_train, store, version, store.report(smoke_train.asset, version).uri)
 
 
 def _source_uri(store: Store, asset: str, snapshot: str) -> str:

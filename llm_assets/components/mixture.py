@@ -7,6 +7,8 @@ from pydantic import Field, ValidationError
 
 from llm_assets.chain.mixed import MixedLink
 from llm_assets.chain.packed import PackedLink
+from llm_assets.chain.smoke_train import SmokeTrainLink, SmokeTrainParameters
+from llm_assets.components.attributes import Nested
 from llm_assets.components.corpus_source import CorpusSource
 from llm_assets.components.declared import Declared, Name, declared, listed
 from llm_assets.components.landing import versions_sensor
@@ -24,6 +26,10 @@ class Mixture(Declared):
     seed: int = Field(default=0, description="Of the order of rows within the sources.")
     max_repetitions: float = Field(default=1.0, description="How often a source's rows may be used at most.")
     total_rows: int | None = Field(default=None, description="Rows; default: as many as shares and repetitions allow.")
+    smoke_train: Nested[SmokeTrainParameters | None] = Field(
+        default=None,
+        description="Train a small model on every version, to see that it learns: `{}`, or `{steps: 200, …}`.",
+    )
     description: str = Field(default="", description="What is trained from the mixture.")
     owners: list[str] = Field(default_factory=list, description="E-mail addresses, or `team:…`.")
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of the asset, to search by.")
@@ -76,4 +82,25 @@ class Mixture(Declared):
             deps=[dg.AssetDep(asset_key(source.asset), partition_mapping=everything) for source in link.sources],
             partitions=self.partitions,
         )
-        return dg.Definitions(assets=[link_asset(link, facts)], sensors=[versions_sensor(link, self.partitions)])
+        assets = [link_asset(link, facts)]
+        smoke_train = self.smoke_train_link(context)
+        if smoke_train is not None:
+            assets.append(self._smoke_train_asset(smoke_train))
+        return dg.Definitions(assets=assets, sensors=[versions_sensor(link, self.partitions)])
+
+    def smoke_train_link(self, context: dg.ComponentLoadContext) -> SmokeTrainLink | None:
+        """The link to `<mixture>/smoke_train`; None where that is not asked for. Raises DeclarationError."""
+        return None if self.smoke_train is None else SmokeTrainLink(self.link(context), self.smoke_train)
+
+    def _smoke_train_asset(self, link: SmokeTrainLink) -> dg.AssetsDefinition:
+        facts = AssetFacts(
+            group=self.name,
+            description="Whether a small model learns from a version of the mixture; it keeps no version back.",
+            kinds=frozenset({"pytorch"}),
+            owners=self.owners,
+            tags=self.tags,
+            deps=[dg.AssetDep(asset_key(link.mixed.asset))],
+            partitions=self.partitions,
+            automation=dg.AutomationCondition.eager(),
+        )
+        return link_asset(link, facts)

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from matplotlib.figure import Figure
 from PIL import Image
@@ -24,6 +25,7 @@ _BLUE, _ORANGE, _GREY = "#3b6fb6", "#d9822b", "#333333"
 _COLOURS = (_BLUE, _ORANGE)
 _SHADES = 32
 _LINES = ("--", ":", "-.")
+_PARTS = 20
 
 
 def partition_metadata(manifest: Manifest, description: Description, uri: str) -> dict[str, Any]:
@@ -44,6 +46,8 @@ def partition_metadata(manifest: Manifest, description: Description, uri: str) -
         metadata["drop_reasons"] = _figure_markdown(draw_waterfall(ledger, description.reasons))
     for title, histogram in description.histograms.items():
         metadata[_key(title)] = _figure_markdown(draw_histogram(title, histogram))
+    for title, values in description.curves.items():
+        metadata[_key(title)] = _figure_markdown(draw_curve(title, values))
     for kind, rows in description.samples.items():
         if rows:
             metadata[f"sample_{kind}"] = _table(rows)
@@ -100,6 +104,20 @@ def draw_histogram(title: str, histogram: Histogram) -> Figure:
         axes.axvline(value, color=_GREY, linestyle=style, linewidth=1, label=mark)
     if histogram.marks or len(histogram.counts) > 1:
         axes.legend(fontsize=7, framealpha=0.6)
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def draw_curve(title: str, values: npt.NDArray[np.float64]) -> Figure:
+    """Values at step 1, 2, …, and their mean over every twentieth of the steps."""
+    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, len(values) + 1)
+    axes.plot(steps, values, color=_BLUE, linewidth=0.6, alpha=0.5)
+    if len(values):
+        parts = np.array_split(np.stack([steps, values]), min(_PARTS, len(values)), axis=1)
+        axes.plot(*np.array([part.mean(axis=1) for part in parts]).T, color=_ORANGE, linewidth=1.5)
     axes.set_title(title, fontsize=9, loc="left")
     axes.tick_params(labelsize=8)
     return figure

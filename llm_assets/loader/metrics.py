@@ -6,11 +6,13 @@ they are taken from `loader.stats()` when somebody looks. What is a reason for a
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, runtime_checkable
+
+import numpy as np
 
 from llm_assets.loader.fields import Batch
 from llm_assets.loader.source_tokens import SourceTokens
@@ -29,6 +31,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 BatchT = TypeVar("BatchT")
+OtherT = TypeVar("OtherT")
 
 LABELS = ("rank", "set")
 LATENCY_SECONDS = (1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
@@ -194,7 +197,7 @@ class WatchedLoader(Generic[BatchT]):
         for batch in batches:
             if first and self.loader.stats().batches == before:
                 raise WorkerProcessError(
-                    "a worker process delivers, and metrics of this one would stay 0: use num_workers=0, which is faster"
+                    "a worker process delivers, and the metrics of this one would stay 0: use num_workers=0"
                 )
             first = False
             yield batch
@@ -208,8 +211,82 @@ class WatchedLoader(Generic[BatchT]):
                 batch = next(batches)
             except StopIteration:
                 return
-            except Exception as error:
+            except Exception as error:  # whatever it is, it is counted and goes on its way
                 self._errors.labels(*self._labels, type(error).__name__).inc()
                 raise
             self._latency.observe(clock() - asked)
             yield batch
+
+
+class _Counts:
+    """What one loader did since it is watched."""
+
+    def __init__(self, loader: TokenLoader, cache: CacheCounts | None) -> None:
+        self.loader, self.cache = loader, cache
+        self._by_source = SourceTokens(loader.set, loader.epoch_rows)
+        self._tokens = np.zeros(len(self._by_source.sources))
+        self._start = self.stats = loader.stats()
+        self._updating = threading.Lock()
+
+    def update(self) -> None:
+        """Take the counts of this moment."""
+        with self._updating:
+            stats, position = self.loader.stats(), self.loader.position
+            world = self.loader.ranks.world_size
+            # All ranks together were given the rows up to the position: this one an even part of each step
+            first = max(0, position - (stats.rows - self.stats.rows) * world)
+            self._tokens += self._by_source.between(first, position) / world
+            self.stats = stats
+
+    @property
+    def tokens(self) -> dict[str, float]:
+        """Tokens delivered by source."""
+        return dict(zip(self._by_source.sources, self._tokens.tolist(), strict=True))
+
+    @property
+    def delivered(self) -> tuple[int, int, float]:
+        """Rows, batches, and seconds waited."""
+        now, start = self.stats, self._start
+        return now.rows - start.rows, now.batches - start.batches, now.waited - start.waited
+
+
+class _Collector(Collector):
+    """Tells a registry what there is to say of all watched loaders when it asks."""
+
+    def __init__(self) -> None:
+        self._watched: dict[tuple[str, str], _Counts] = {}
+
+    @property
+    def labels(self) -> list[tuple[str, str]]:
+        """Rank and name of every watched loader."""
+        return list(self._watched)
+
+    def add(self, labels: tuple[str, str], counts: _Counts) -> None:
+        if labels in self._watched:
+            raise ValueError(f"a loader of rank {labels[0]} and set {labels[1]!r} is watched already: name this one")
+        self._watched[labels] = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """One family for each metric."""
+        rows = _counter("data_loader_throughput_sequences", "Rows delivered to this rank.")
+        batches = _counter("data_loader_batches", "Batches delivered to this rank.")
+        stall = _counter("data_loader_stall_seconds", "Seconds that the consumer waited for batches.")
+        tokens = _counter("data_loader_tokens", "Tokens delivered to this rank, without padding.", "source")
+        position = GaugeMetricFamily("data_loader_position_rows", "Rows delivered, over all ranks.", labels=LABELS)
+        cache = {key: _counter(f"data_loader_cache_{name}", what) for key, (name, what) in _CACHE.items()}
+        for labels, counts in list(self._watched.items()):
+            counts.update()
+            for family, value in zip((rows, batches, stall), counts.delivered, strict=True):
+                family.add_metric(labels, value)
+            position.add_metric(labels, counts.loader.position)
+            for source, number in counts.tokens.items():
+                tokens.add_metric((*labels, source), number)
+            for key, value in (counts.cache.as_dict() if counts.cache else {}).items():
+                if key in cache:
+                    cache[key].add_metric(labels, value)
+        yield from (rows, batches, stall, tokens, position)
+        yield from (family for family in cache.values() if family.samples)
+
+
+def _counter(name: str, what: str, *more_labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, what, labels=(*LABELS, *more_labels))

@@ -17,6 +17,7 @@ from llm_assets.stages.clean.stage import CLEANED_SCHEMA
 from llm_assets.stages.read.stage import RAW_SCHEMA
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Staged
+from llm_assets.store.reports import StoredReport
 from llm_assets.store.token_set import TokenSet
 from llm_assets.store.tokenizers import StoredTokenizer
 
@@ -29,8 +30,9 @@ class PartitionIOManager(dg.ConfigurableIOManager):
     """Commits staged partitions and opens committed ones.
 
     What a downstream asset gets: of `raw` and `cleaned` a `Snapshot`, of `deduped` a `DedupedDocuments`, of
-    `tokenized` a `TokenSet`, of `packed` a `ShardSet`, of a tokenizer a `StoredTokenizer`, and of `mixed` a
-    `TokenLoader` as the loader resource configures it. Of several partitions: a dict by partition key.
+    `tokenized` a `TokenSet`, of `packed` a `ShardSet`, of a tokenizer a `StoredTokenizer`, of `mixed` a
+    `TokenLoader` as the loader resource configures it, of `smoke_train` a `StoredReport`. Of several partitions: a
+    dict by partition key.
     """
 
     data_store: dg.ResourceDependency[DataStore]
@@ -72,5 +74,6 @@ def _open_in_store(store: Store, path: Sequence[str], partition: str) -> Any:
         "deduped": lambda: (found := open_deduped(store, first, partition)) and found[1],
         "tokenized": lambda: TokenSet.open(store.tokenized(first, partition)),
         "packed": lambda: open_shards(store.packed(first, partition)),
+        "smoke_train": lambda: StoredReport.open(store.report(f"{first}/{last}", partition)),
     }
     return openers[last]()

@@ -2,37 +2,110 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import dagster as dg
+from pydantic import Field
 
 if TYPE_CHECKING:
-    from llm_assets.loader import TokenLoader
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from llm_assets.loader import Dtype, TokenLoader
+    from llm_assets.loader import Field as BatchField
     from llm_assets.store.shards import ShardSet
 
 
-class LoaderResource(dg.ConfigurableResource[None]):
-    """Opens shard sets for training. `batch_size` is global, in rows; a set with fewer rows is one batch.
+class BatchSize(dg.Config):
+    """From row `from_row` of the stream on, global batches have `rows` rows."""
 
-    A loader ends after `epochs` epochs; without a number it never does.
+    from_row: int
+    rows: int
+
+
+class ShardCache(dg.Config):
+    """A cache on local disk for sets that lie elsewhere; see `llm_assets.loader.cache.CacheSettings`."""
+
+    folder: str
+    quota_bytes: int
+    processes: int = 1
+
+
+class LoaderResource(dg.ConfigurableResource[None]):
+    """Opens shard sets for training: what `TokenLoader` takes, as configuration.
+
+    `batch_size` is global, in rows of `sequence_length` tokens; a set with fewer rows is one batch. `batch_schedule`
+    takes its place where batches change their size. A loader ends after `epochs` epochs; without a number it never
+    does. Empty `fields` are those that the loader has by default, an empty `device` is the memory of the process.
     """
 
     batch_size: int = 8
+    batch_schedule: list[BatchSize] = Field(default=[])
+    micro_batch_size: int | None = None
+    sequence_length: int | None = None
     rank: int = 0
     world_size: int = 1
     epochs: int | None = 1
+    seed: int | None = None
+    fields: list[str] = Field(default=[])
+    shift_labels: bool = False
+    dtype: str = "int64"
+    device: str = ""
+    prefetch: int | None = None
+    validate_batches: bool = False
+    cache: ShardCache | None = None
 
-    def open(self, source: str | ShardSet) -> TokenLoader:
-        """A loader of a set, by URI or opened. Needs the extra `train`."""
+    def open(
+        self,
+        source: str | ShardSet,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+        mesh: DeviceMesh | None = None,
+        data_parallel: str | Sequence[str] = (),
+    ) -> TokenLoader:
+        """A loader of a set, by URI or opened. Needs the extra `train`.
+
+        A job whose processes learn only then which rank they are says it here: by numbers, or by a mesh. Raises
+        ValueError for a configuration that no loader can have, and what opening a set or its cache raises.
+        """
         # torch takes a second to import, which runs that train nothing should not pay
         from llm_assets.loader import TokenLoader
-        from llm_assets.store.shards import ShardSet
+        from llm_assets.loader.fields import FIELDS
 
-        shards = source if isinstance(source, ShardSet) else ShardSet.open(source)
+        shards = self._opened(source)
+        by_mesh = mesh is not None
         return TokenLoader(
             shards,
-            batch_size=min(self.batch_size, shards.rows),
-            rank=self.rank,
-            world_size=self.world_size,
+            batch_size=self._batch_sizes(shards),
+            micro_batch_size=self.micro_batch_size,
+            sequence_length=self.sequence_length,
+            rank=0 if by_mesh else self.rank if rank is None else rank,
+            world_size=1 if by_mesh else self.world_size if world_size is None else world_size,
+            mesh=mesh,
+            data_parallel=data_parallel,
             epochs=self.epochs,
+            seed=self.seed,
+            fields=cast("list[BatchField]", self.fields) or FIELDS,
+            shift_labels=self.shift_labels,
+            dtype=cast("Dtype", self.dtype),
+            device=self.device or None,
+            prefetch=self.prefetch,
+            validate=self.validate_batches,
         )
+
+    def _opened(self, source: str | ShardSet) -> ShardSet:
+        from llm_assets.store.shards import ShardSet
+
+        if self.cache is None:
+            return source if isinstance(source, ShardSet) else ShardSet.open(source)
+        from llm_assets.loader.cache import CacheSettings, open_cached
+
+        where = source.folder if isinstance(source, ShardSet) else source
+        return open_cached(where, CacheSettings(self.cache.folder, self.cache.quota_bytes, self.cache.processes))
+
+    def _batch_sizes(self, shards: ShardSet) -> int | list[tuple[int, int]]:
+        if self.batch_schedule:
+            return [(size.from_row, size.rows) for size in self.batch_schedule]
+        division = shards.sequence_length // self.sequence_length if self.sequence_length else 1
+        return min(self.batch_size, shards.rows * max(1, division))

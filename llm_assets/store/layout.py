@@ -7,6 +7,7 @@
 <root>/tokenizers/<name>/
 <root>/models/<name>/                                 quality models
 <root>/mixtures/<name>/<version>/                     shard sets in training order
+<root>/reports/<mixture>/<kind>/<version>/            what was found out about a version
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ class Store:
     def version(self, mixture: str, version: str) -> Folder:
         """The shard set of one version of a mixture."""
         return self.mixture(mixture) / version
+
+    def report(self, asset: str, partition: str) -> Folder:
+        """The report that a partition of an asset is, as of `demo/smoke_train`."""
+        return self.root / f"reports/{asset}/{partition}"
 
     @property
     def refusals(self) -> Refusals:

@@ -16,6 +16,9 @@ from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotCommittedError, PartitionIOManager
 from llm_assets.resources.loader import LoaderResource
 from llm_assets.store.documents import Snapshot
+from llm_assets.store.ledger import Ledger
+from llm_assets.store.manifest import Manifest
+from llm_assets.store.reports import REPORT, StagedReport, StoredReport, report_digest
 from llm_assets.store.shards import ShardSet
 from llm_assets.store.token_set import TokenSet
 from llm_assets.store.tokenizers import StoredTokenizer
@@ -111,6 +114,20 @@ def test_a_tokenizer_is_a_handle(take: Take) -> None:
     tokenizer = take("tokenizers/demo_bpe", None, None, [])
     assert isinstance(tokenizer, StoredTokenizer)
     assert tokenizer.json_text.startswith("{")
+
+
+def test_a_report_is_a_handle(demo: Demo, take: Take) -> None:
+    folder = DataStore(root=str(demo.place.root)).store.report("demo/smoke_train", "v1")
+    results = {"losses": [9.0, 8.0]}
+    digest = report_digest(results)
+    manifest = Manifest("demo/smoke_train", "v1", digest[:12], "1", {}, digest, Ledger())
+    StagedReport(folder, results, {}, manifest).commit()
+    try:
+        assert take("demo/smoke_train", "v1", VERSIONS, ["v1"]) == StoredReport(manifest, results, {})
+    finally:
+        folder.remove(REPORT)
+    with pytest.raises(NotCommittedError, match=r"demo/smoke_train\[v1\] has no committed data"):
+        take("demo/smoke_train", "v1", VERSIONS, ["v1"])
 
 
 def test_what_is_not_committed_is_an_error_that_says_what_to_do(take: Take) -> None:

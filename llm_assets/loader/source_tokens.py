@@ -1,0 +1,41 @@
+"""How many tokens of each source lie between two positions of a stream of rows.
+
+Guarantees that the counts of consecutive ranges add up, to those of the whole set after every epoch. Where the rows
+come from one by one is not known here: that lies beside the shards, and no loader reads it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_assets.store.shards import ShardSet
+
+
+class SourceTokens:
+    """Tokens by source (padding is none) of a set, its rows divided into `rows_per_epoch` rows of a stream.
+
+    Exact where a range starts and ends with shards, in epochs that take the rows as they lie; within a shard the
+    tokens are taken to be spread evenly, and in an epoch of another order as they are in the first one. `sources` are
+    the names; a single "" where the set has none. Raises ShardSetError where the table of shards cannot be read.
+    """
+
+    def __init__(self, shards: ShardSet, rows_per_epoch: int) -> None:
+        table = shards.shards()
+        named = tuple(shards.index.tokens_by_source)
+        self.sources = named or ("",)
+        tokens = [shard.tokens_by_source if named else (shard.tokens,) for shard in table]
+        self._epoch = rows_per_epoch
+        ends = np.cumsum([0, *(shard.rows for shard in table)], dtype=np.float64)
+        self._ends = ends * (rows_per_epoch / shards.rows)
+        self._tokens = np.zeros((len(table) + 1, len(self.sources)))
+        np.cumsum(tokens, axis=0, out=self._tokens[1:])
+
+    def between(self, first: int, last: int) -> NDArray[np.float64]:
+        """Tokens of rows `first` to `last` (exclusive) of the stream, float64 [sources]."""
+        return self._before(last) - self._before(first)
+
+    def _before(self, position: int) -> NDArray[np.float64]:
+        epochs, row = divmod(position, self._epoch)
+        within = [np.interp(row, self._ends, counts) for counts in self._tokens.T]
+        return epochs * self._tokens[-1] + np.array(within)

@@ -1,0 +1,175 @@
+"""The loader resource: its configuration reaches the loader, and any job or asset can take one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+import torch
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from llm_assets.definitions import default_resources
+from llm_assets.loader import TokenLoader
+from llm_assets.loader.cache import CachedShardSet
+from llm_assets.resources.data_store import DataStore
+from llm_assets.resources.io_manager import PartitionIOManager
+from llm_assets.resources.loader import BatchSize, LoaderResource, ShardCache
+from llm_assets.store.shards import ShardSet
+from llm_assets_tests.loader.sets import LENGTH, write
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    return write(tmp_path_factory.mktemp("set"), 101)
+
+
+def taken_by_a_job(shards: ShardSet, config: dict[str, Any]) -> TokenLoader:
+    """What an op gets, the resource configured as in a launchpad or a YAML file."""
+    got: list[TokenLoader] = []
+
+    @dg.op
+    def trains(loader: LoaderResource) -> None:
+        got.append(loader.open(shards.uri))
+
+    @dg.job(resource_defs={"loader": LoaderResource.configure_at_launch()})
+    def training() -> None:
+        trains()
+
+    assert training.execute_in_process(run_config={"resources": {"loader": {"config": config}}}).success
+    return got[0]
+
+
+def test_a_job_trains_from_a_set_as_configured(shards: ShardSet) -> None:
+    config = {
+        "batch_size": 24,
+        "micro_batch_size": 4,
+        "sequence_length": 6,
+        "rank": 1,
+        "world_size": 3,
+        "epochs": 2,
+        "seed": 5,
+        "fields": ["input_ids", "row_ids"],
+        "dtype": "int32",
+        "prefetch": 2,
+        "validate_batches": True,
+    }
+    loader = taken_by_a_job(shards, config)
+    alike = TokenLoader(
+        shards,
+        batch_size=24,
+        micro_batch_size=4,
+        sequence_length=6,
+        rank=1,
+        world_size=3,
+        epochs=2,
+        seed=5,
+        fields=["input_ids", "row_ids"],
+        dtype="int32",
+    )
+    assert loader.state_dict() == alike.state_dict() and len(loader) == len(alike)
+    for batch, expected in zip(loader, alike, strict=True):
+        assert batch.keys() == expected.keys() == {"input_ids", "row_ids"}
+        assert batch["input_ids"].dtype == torch.int32 and batch["input_ids"].shape == (4, 6)
+        assert all(torch.equal(batch[name], expected[name]) for name in batch)
+
+
+def test_batches_that_change_their_size_and_read_through_a_cache(shards: ShardSet, tmp_path: Path) -> None:
+    config = {
+        "batch_schedule": [{"from_row": 0, "rows": 4}, {"from_row": 8, "rows": 10}],
+        "shift_labels": True,
+        "cache": {"folder": str(tmp_path / "cache"), "quota_bytes": 1 << 20},
+    }
+    loader = taken_by_a_job(shards, config)
+    assert isinstance(loader.set, CachedShardSet)
+    sizes = [len(batch["input_ids"]) for batch in loader]
+    assert sizes == [4, 4, *[10] * 9] and loader.set.counters.bytes_fetched > 0
+    loader.set.close()
+
+
+def test_by_default_it_is_the_loader_as_it_comes(shards: ShardSet) -> None:
+    loader = LoaderResource().open(shards)
+    assert loader.set is shards and set(next(iter(loader))) == {"input_ids", "labels", "position_ids", "document_ids"}
+    assert loader.schedule.sizes == ((0, 8),) and loader.epochs == 1
+
+
+def test_a_set_smaller_than_the_batch_is_one_batch(shards: ShardSet) -> None:
+    (batch,) = LoaderResource(batch_size=5000).open(shards)
+    assert batch["input_ids"].shape == (101, LENGTH)
+    (batch,) = LoaderResource(batch_size=5000, sequence_length=LENGTH // 2).open(shards)
+    assert batch["input_ids"].shape == (202, LENGTH // 2)
+
+
+def test_a_process_that_learns_its_rank_late_says_it(shards: ShardSet) -> None:
+    resource = LoaderResource(batch_size=6, world_size=2)
+    parts = [next(iter(resource.open(shards, rank=rank, world_size=3)))["input_ids"] for rank in range(3)]
+    whole = next(iter(resource.open(shards, rank=0, world_size=1)))["input_ids"]
+    assert np.array_equal(torch.cat(parts), whole)
+    assert resource.open(shards).ranks.world_size == 2
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Any:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1, 1), mesh_dim_names=("data", "model"))
+    torch.distributed.destroy_process_group()
+
+
+def test_a_mesh_says_the_rank_too(shards: ShardSet, mesh: DeviceMesh) -> None:
+    loader = LoaderResource(rank=1, world_size=2).open(shards, mesh=mesh, data_parallel="data")
+    assert (loader.ranks.rank, loader.ranks.world_size) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"sequence_length": 5}, "rows of 5 tokens"),
+        ({"rank": 2, "world_size": 2}, "rank 2"),
+        ({"fields": ["input_idz"]}, "input_idz"),
+        ({"dtype": "int8"}, "int8"),
+        ({"batch_schedule": [BatchSize(from_row=3, rows=4)]}, "must start at 0"),
+    ],
+)
+def test_a_configuration_that_no_loader_can_have_is_refused(shards: ShardSet, wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        LoaderResource(**wrong).open(shards)
+
+
+def test_a_loader_given_to_a_project_is_the_one_that_assets_get(tmp_path: Path, shards: ShardSet) -> None:
+    """A downstream asset takes a mixture as its input, from the store and with the loader of its project."""
+    root = tmp_path / "store"
+    (root / "mixtures/given").mkdir(parents=True)
+    (root / "mixtures/given/v1").symlink_to(shards.uri, target_is_directory=True)
+    got: list[TokenLoader] = []
+
+    @dg.asset(ins={"loader": dg.AssetIn(["given", "mixed"])})
+    def trained(loader: TokenLoader) -> None:
+        got.append(loader)
+
+    given = {"data_store": DataStore(root=str(root)), "loader": LoaderResource(batch_size=3, sequence_length=4)}
+    resources = default_resources(given=given)
+    manager: PartitionIOManager = resources["io_manager"]
+    versions = dg.DynamicPartitionsDefinition(name="given/versions")
+    context = dg.build_input_context(
+        asset_key=dg.AssetKey(["given", "mixed"]),
+        asset_partitions_def=versions,
+        asset_partition_key_range=dg.PartitionKeyRange("v1", "v1"),
+        instance=_instance_with(versions),
+    )
+    trained(manager.load_input(context))
+    assert next(iter(got[0]))["input_ids"].shape == (3, 4)
+    assert default_resources(given={"io_manager": 7})["io_manager"] == 7
+
+
+def _instance_with(versions: dg.DynamicPartitionsDefinition) -> dg.DagsterInstance:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions(str(versions.name), ["v1"])
+    return instance
+
+
+def test_a_cache_is_configuration(shards: ShardSet, tmp_path: Path) -> None:
+    cache = ShardCache(folder=str(tmp_path / "c"), quota_bytes=1 << 20, processes=2)
+    loader = LoaderResource(cache=cache, batch_size=101).open(shards)
+    assert torch.equal(next(iter(loader))["input_ids"], next(iter(TokenLoader(shards, batch_size=101)))["input_ids"])
