@@ -1,7 +1,7 @@
 """Byte ranges of the shards of a set: mapped where the operating system can, fetched by range elsewhere.
 
 Guarantees that a read returns all the bytes asked for or raises an error that names the file. Knows nothing of
-what the bytes mean; a cache of remote shards would be one more class here.
+what the bytes mean. Reading through a cache on local disk: `llm_assets.loader.cache`.
 """
 
 from __future__ import annotations

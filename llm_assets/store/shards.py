@@ -2,8 +2,9 @@
 
 Guarantees that row r is one computed byte range, so that opening a set and reading any row of it cost the same
 whatever its size, and that a set once opened stays the same set when another one is committed in its place.
-Local shards are memory-mapped, remote ones read by range. Writing is the business of `shard_writer`; which rows
-are in a set, and in which order, that of whoever wrote it.
+Local shards are memory-mapped, remote ones read by range, or either through whatever `ShardFiles` the set is given
+(`llm_assets.loader.cache`). Writing is the business of `shard_writer`; which rows are in a set, and in which order,
+that of whoever wrote it.
 """
 
 from __future__ import annotations
@@ -72,14 +73,18 @@ class _Piece(NamedTuple):
 
 
 class ShardSet:
-    """A set of token rows. Immutable, cheap to open, picklable (the copy opens its files anew), fork-safe."""
+    """A set of token rows. Immutable, cheap to open, picklable (the copy opens its files anew), fork-safe.
 
-    def __init__(self, folder: Folder, index: ShardSetIndex) -> None:
+    `files` is where the bytes of its shards come from, if not straight from the folder; picklable and fork-safe too.
+    """
+
+    def __init__(self, folder: Folder, index: ShardSetIndex, files: ShardFiles | None = None) -> None:
         self.folder = folder
         self.index = index
+        self._given_files = files
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (Folder(self.folder.uri), self.index)
+        return type(self), (Folder(self.folder.uri), self.index, self._given_files)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.folder.uri!r}, rows={self.rows}, digest={self.digest!r})"
@@ -131,7 +136,7 @@ class ShardSet:
 
     @cached_property
     def _files(self) -> ShardFiles:
-        return shard_files(self.folder)
+        return self._given_files or shard_files(self.folder)
 
     def input_ids(self, first: int, last: int) -> NDArray[Any]:
         """Token ids of rows `first` to `last` (exclusive), `dtype` [last - first, sequence_length], read-only.
@@ -232,10 +237,7 @@ class ShardSet:
             data = self.folder.read(self.index.table_file)
         except FileNotFoundError as error:
             raise ShardMissingError(file, "the index names this file, but it is not there") from error
-        if xxhash.xxh3_128_hexdigest(data) != self.index.table_checksum:
-            raise ShardCorruptError(file, "its bytes do not match the checksum in the index")
-        with pa.ipc.open_file(data) as reader:
-            return reader.read_all()
+        return shard_table(self.index, data, file)
 
     def _whole_shard(self, shard: int) -> _Piece:
         rows = self.index.layout.shard_rows(shard, self.rows)
@@ -271,6 +273,17 @@ class ShardSet:
         data = self._files.read(file, start + 4 * int(offsets[0]), start + 4 * int(offsets[-1]))
         offsets -= offsets[0]
         return DocumentLengths(offsets, data.view(np.int32))
+
+
+def shard_table(index: ShardSetIndex, data: bytes, file: str) -> pa.Table:
+    """The table of shards of a set, from the bytes of its file: one record per shard, with the fields of `Shard`.
+
+    Raises ShardCorruptError, naming the file, where they are not the bytes that were written.
+    """
+    if xxhash.xxh3_128_hexdigest(data) != index.table_checksum:
+        raise ShardCorruptError(file, "its bytes do not match the checksum in the index")
+    with pa.ipc.open_file(data) as reader:
+        return reader.read_all()
 
 
 def _absolute(folder: Folder) -> Folder:

@@ -16,18 +16,21 @@ pytestmark = pytest.mark.torture
 WORLDS = [1, 2, 3, 4, 6, 8, 12, 24]
 BATCH = 24
 STEPS = 12
+EPOCH_STEPS = 8
 SETTINGS: dict[str, Any] = {"batch_size": BATCH, "epochs": 2, "seed": 9, "block": 10}
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
     """An epoch and a half of it are `STEPS` steps, so that batches reach into a second epoch of another order."""
-    return write(tmp_path_factory.mktemp("large"), BATCH * STEPS * 2 // 3 + 5, shard_rows=31)
+    return write(tmp_path_factory.mktemp("large"), BATCH * EPOCH_STEPS + 5, shard_rows=31)
 
 
-def ranks(shards: ShardSet, world_size: int, prefetch: int, state: dict[str, Any] | None) -> list[TokenLoader]:
+def ranks(
+    shards: ShardSet, world_size: int, prefetch: int, state: dict[str, Any] | None, device: str | None = None
+) -> list[TokenLoader]:
     loaders = [
-        TokenLoader(shards, **SETTINGS, rank=rank, world_size=world_size, prefetch=prefetch)
+        TokenLoader(shards, **SETTINGS, rank=rank, world_size=world_size, prefetch=prefetch, device=device)
         for rank in range(world_size)
     ]
     for loader in loaders if state else ():
@@ -61,10 +64,12 @@ def test_one_chain_for_any_world_and_prefetch(large: ShardSet, expected: bytes, 
 @pytest.mark.parametrize("trial", range(20))
 def test_one_chain_when_the_world_changes_at_three_resumes(large: ShardSet, expected: bytes, trial: int) -> None:
     choose = random.Random(trial)
-    stops = sorted(choose.sample(range(1, STEPS), 3))
+    stops = sorted(choose.sample(range(1, EPOCH_STEPS), 3))  # all in the first epoch
+    if trial % 2:  # or, with one more, in the second
+        stops = [EPOCH_STEPS, *range(EPOCH_STEPS + 1, STEPS)]
     link, state = b"", None
     for begin, end in zip([0, *stops], [*stops, STEPS], strict=True):
-        loaders = ranks(large, choose.choice(WORLDS), choose.randrange(9), state)
+        loaders = ranks(large, choose.choice(WORLDS), choose.randrange(9), state, choose.choice([None, "cpu"]))
         link = chain(link, loaders, end - begin)
         states = [loader.state_dict() for loader in loaders]
         assert all(other == states[0] for other in states)

@@ -1,0 +1,74 @@
+"""Shards fetched before they are asked for, by one thread.
+
+Guarantees that what is wanted now comes before what was wanted earlier, and that a failure is counted and logged:
+whoever needs the shard meets it himself. The thread ends with its process and never keeps it alive.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from llm_assets.loader.cache.counters import CacheCounters
+from llm_assets.loader.cache.errors import CacheFolderError
+from llm_assets.loader.cache.supply import Supply
+from llm_assets.loader.cache.table import ExpectedShard
+from llm_assets.store.shards import ShardSetError
+
+_LOG = logging.getLogger(__name__)
+
+
+class Ahead:
+    """Fetches the shards wanted last, one after the other. `shard` gives what is known of a shard."""
+
+    def __init__(
+        self, supply: Supply, shard: Callable[[int], ExpectedShard], deadline_seconds: float, counters: CacheCounters
+    ) -> None:
+        self._supply = supply
+        self._shard = shard
+        self._deadline_seconds = deadline_seconds
+        self._counters = counters
+        self._changed = threading.Condition()
+        self._wanted: list[int] = []
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def want(self, numbers: Sequence[int]) -> None:
+        """Fetch these shards next, instead of what was wanted before."""
+        with self._changed:
+            self._wanted = list(numbers)
+            if self._wanted and self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._work, name="shards-ahead", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Let the thread end, after the shard it works on."""
+        with self._changed:
+            self._closed = True
+            self._wanted = []
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted or self._closed)
+                if self._closed:
+                    return
+                number = self._wanted.pop(0)
+            self._fetch(number)
+
+    def _fetch(self, number: int) -> None:
+        try:
+            supplied = self._supply.obtain(
+                self._shard(number), time.monotonic() + self._deadline_seconds, patient=False
+            )
+        except (ShardSetError, CacheFolderError, OSError) as error:
+            self._counters.add(ahead_failures=1)
+            _LOG.warning("a shard could not be fetched ahead: %s", error)
+            return
+        if supplied is not None:
+            self._counters.add(fetched_ahead=supplied.waited)
+            supplied.lease.close()

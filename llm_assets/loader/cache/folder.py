@@ -1,0 +1,294 @@
+"""The folder of a cache: files by content, room made by age, leases, a quarantine.
+
+Guarantees that nothing outside the folder is written or deleted, and nothing in it that the cache did not make: all
+access is by names of its own pattern, within one open directory, never through a link. That files appear whole or not
+at all, that all of them together stay within the quota, and that a file in use is not taken away, whatever processes
+share the folder and whenever they are killed. Whether the bytes are right is for the reader to find out.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from llm_assets.loader.cache.counters import CacheCounters
+from llm_assets.loader.cache.errors import CacheFolderError, NotACacheError
+from llm_assets.loader.cache.leases import Held
+
+MARKER = ".llm-assets-shard-cache"
+"""The file that says whose folder this is. Its lock is held while room is made."""
+
+_NAME = re.compile(r"[0-9a-f]{32}\.(?:shard|part|[0-9a-f]{8}\.bad)")
+_BAD_KEPT = 4
+"""Damaged files kept for somebody to look at; they count, and are the first to go."""
+_SHARING = ". Users who share a cache need a folder that a group of them all may write, without the sticky bit"
+
+
+class Refusal(Enum):
+    """Why a place for a file cannot be had now."""
+
+    BUSY = "another process fetches it"
+    NO_ROOM = "no room: what is there is in use"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    size: int
+    used: int
+
+
+class Lease(Held):
+    """A file of the cache, open for reading, that stays until this is closed."""
+
+    def __init__(self, descriptor: int, key: str) -> None:
+        super().__init__(descriptor)
+        self.key = key
+
+
+class Place(Held):
+    """Room for a file that this process alone writes. Readers see it when it is `published`."""
+
+    def __init__(self, descriptor: int, key: str) -> None:
+        super().__init__(descriptor)
+        self.key = key
+
+    def write(self, start: int, data: memoryview) -> None:
+        """Write bytes from `start` on. Raises ValueError once closed."""
+        while data:
+            written = os.pwrite(self.descriptor, data, start)
+            start += written
+            data = data[written:]
+
+
+class CacheFolder:
+    """The folder at `path`, made where there is none.
+
+    Raises NotACacheError for a folder that holds something else, CacheFolderError for one that cannot be used.
+    """
+
+    def __init__(self, path: str | Path, quota_bytes: int, counters: CacheCounters) -> None:
+        self.path = Path(path).resolve()
+        self._quota = quota_bytes
+        self._counters = counters
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._directory = Held(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            raise CacheFolderError(f"{self.path} cannot be the folder of a cache: {error.strerror}") from error
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise CacheFolderError(f"{self.path} cannot be the folder of a cache: this user may not write there")
+        mode = stat.S_IMODE(os.fstat(self._directory.descriptor).st_mode)
+        self._file_mode = mode & 0o666  # whoever may use the folder may use its files
+        self._claim()
+
+    def _claim(self) -> None:
+        with os.scandir(self._directory.descriptor) as found:
+            names = [entry.name for entry in found]
+        if MARKER not in names and names and not (self.path / MARKER).exists():  # it may have been made just now
+            raise NotACacheError(
+                f"{self.path} is not empty and not a shard cache (it has {sorted(names)[0]!r}): choose another folder"
+            )
+        with self._marker():
+            pass
+
+    def lease(self, key: str, size: int, until: float) -> Lease | None:
+        """The file of that key; None where it is not there. One of another size is put into quarantine.
+
+        Raises CacheFolderError where it is there and may not be read.
+        """
+        name = f"{key}.shard"
+        while True:
+            descriptor = self._open(name, os.O_RDONLY)
+            if descriptor is None:
+                return None
+            lease = Lease(descriptor, key)
+            if not lease.lock(exclusive=False, until=until):
+                lease.close()
+                return None
+            if not lease.is_at(name, self._directory.descriptor):
+                lease.close()
+                continue
+            if os.fstat(descriptor).st_size != size:
+                self.quarantine(lease, until)
+                return None
+            with suppress(PermissionError):  # a file of another user in a folder of one mode: its age stays
+                os.utime(descriptor)
+            return lease
+
+    def reserve(self, key: str, size: int, until: float) -> Place | Refusal:
+        """Room for a file, made by deleting those used longest ago that nobody uses."""
+        name = f"{key}.part"
+        with self._alone(until) as alone:
+            if not alone:
+                return Refusal.BUSY
+            place = self._place(name, key)
+            if place is None:
+                return Refusal.BUSY
+            if self._make_room(size, name) and self._allocate(place, size):
+                return place
+            self._unlink(name)
+            place.close()
+            return Refusal.NO_ROOM
+
+    def publish(self, place: Place, until: float) -> Lease | None:
+        """Let readers see the file; a lease on it, or None where it could not be done or somebody took it away at once."""
+        name = f"{place.key}.shard"
+        directory = self._directory.descriptor
+        with self._alone(until) as alone:  # who counts the files would miss one that changes its name meanwhile
+            try:
+                if alone:
+                    os.rename(f"{place.key}.part", name, src_dir_fd=directory, dst_dir_fd=directory)
+            except FileNotFoundError:  # somebody emptied the folder
+                alone = False
+        if not alone:
+            self.give_up(place)
+            return None
+        lease = Lease(os.dup(place.descriptor), place.key)
+        place.close()
+        if lease.lock(exclusive=False) and lease.is_at(name, directory):
+            return lease
+        lease.close()
+        return None
+
+    def give_up(self, place: Place) -> None:
+        """Delete what was written so far."""
+        if place.is_at(f"{place.key}.part", self._directory.descriptor):
+            self._unlink(f"{place.key}.part")
+        place.close()
+
+    def quarantine(self, lease: Lease, until: float) -> None:
+        """Move a damaged file aside, unless that has been done, and close the lease."""
+        name, directory = f"{lease.key}.shard", self._directory.descriptor
+        with lease, self._alone(until) as alone:
+            if alone and lease.is_at(name, directory):
+                try:
+                    os.rename(
+                        name, f"{lease.key}.{secrets.token_hex(4)}.bad", src_dir_fd=directory, dst_dir_fd=directory
+                    )
+                except PermissionError as error:
+                    raise CacheFolderError(f"{self.path}/{name} is damaged and cannot be moved: {error}") from error
+                self._counters.add(quarantined=1)
+                for entry in [each for each in self._entries() if each.name.endswith(".bad")][:-_BAD_KEPT]:
+                    self._unlink(entry.name)
+
+    def _place(self, name: str, key: str) -> Place | None:
+        """The unfinished file of that name, locked; None where another process writes it."""
+        while True:
+            descriptor = self._open(name, os.O_RDWR | os.O_CREAT)
+            if descriptor is None:
+                raise CacheFolderError(f"{self.path}: the folder of the cache has gone")
+            place = Place(descriptor, key)
+            if not place.lock(exclusive=True):
+                place.close()
+                return None
+            if place.is_at(name, self._directory.descriptor):
+                return place
+            place.close()  # published since it was opened
+
+    def _allocate(self, place: Place, size: int) -> bool:
+        """Give the file its size and its blocks on disk; False where the disk is full."""
+        os.ftruncate(place.descriptor, size)
+        try:
+            os.posix_fallocate(place.descriptor, 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return False
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # filesystems that cannot
+                raise
+        return True
+
+    def _make_room(self, size: int, but: str) -> bool:
+        """Delete what must go for `size` more bytes; nothing where that would not do."""
+        entries = [entry for entry in self._entries() if entry.name != but]
+        used = sum(entry.size for entry in entries)
+        going: list[tuple[_Entry, Held]] = []
+        try:
+            for entry in entries:
+                abandoned = entry.name.endswith(".part")
+                if used + size <= self._quota and not abandoned:
+                    continue
+                held = self._unused(entry.name)
+                if held is not None:
+                    going.append((entry, held))
+                    used -= entry.size
+            enough = used + size <= self._quota
+            for entry, _ in going:
+                if (enough or entry.name.endswith(".part")) and self._unlink(entry.name):
+                    self._counters.add(evicted=entry.name.endswith(".shard"))
+                elif enough:
+                    return False
+            return enough
+        finally:
+            for _, held in going:
+                held.close()
+
+    def _unused(self, name: str) -> Held | None:
+        """The file, locked against everybody; None where somebody uses it or it is not for this user to delete."""
+        with suppress(CacheFolderError):
+            descriptor = self._open(name, os.O_RDONLY)
+            if descriptor is not None:
+                held = Held(descriptor)
+                if held.lock(exclusive=True) and held.is_at(name, self._directory.descriptor):
+                    return held
+                held.close()
+        return None
+
+    def _entries(self) -> list[_Entry]:
+        """The files of the cache in the order in which they go: unfinished, damaged, then by last use."""
+        kinds = {".part": 0, ".bad": 1, ".shard": 2}
+        return sorted(self._unsorted(), key=lambda entry: (kinds[Path(entry.name).suffix], entry.used, entry.name))
+
+    def _unsorted(self) -> Iterator[_Entry]:
+        with os.scandir(self._directory.descriptor) as found:
+            for entry in found:
+                if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):
+                        about = entry.stat(follow_symlinks=False)
+                        yield _Entry(entry.name, about.st_size, about.st_mtime_ns)
+
+    @contextmanager
+    def _alone(self, until: float) -> Generator[bool]:
+        """Whether no other process makes room meanwhile."""
+        with self._marker() as marker:
+            yield marker.lock(exclusive=True, until=until)
+
+    def _marker(self) -> Held:
+        descriptor = self._open(MARKER, os.O_RDONLY)
+        if descriptor is None:
+            descriptor = self._open(MARKER, os.O_RDWR | os.O_CREAT)
+            if descriptor is None:
+                raise CacheFolderError(f"{self.path}: the folder of the cache has gone")
+            os.pwrite(descriptor, json.dumps({"format": 1}).encode(), 0)
+        return Held(descriptor)
+
+    def _open(self, name: str, flags: int) -> int | None:
+        """A descriptor of a file here, never through a link; None where there is no such file."""
+        try:
+            descriptor = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._directory.descriptor)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            advice = _SHARING if isinstance(error, PermissionError) else ""
+            raise CacheFolderError(f"{self.path}/{name}: {error.strerror}{advice}") from error
+        if flags & os.O_CREAT and os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, self._file_mode)
+        return descriptor
+
+    def _unlink(self, name: str) -> bool:
+        try:
+            os.unlink(name, dir_fd=self._directory.descriptor)
+        except FileNotFoundError:
+            return True
+        except PermissionError:  # a file of another user in a sticky folder
+            return False
+        return True

@@ -1,0 +1,152 @@
+"""Shards into the cache: found there, or fetched by one process while the others wait for it.
+
+Guarantees that what comes into the cache was compared with its block checksums, and that nobody waits for another
+process longer than patience allows. Which shards are wanted, and when, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm_assets.loader.cache.counters import CacheCounters
+from llm_assets.loader.cache.errors import CacheFolderError
+from llm_assets.loader.cache.fetch import Fetcher, Range
+from llm_assets.loader.cache.folder import CacheFolder, Lease, Place, Refusal
+from llm_assets.loader.cache.settings import CacheSettings
+from llm_assets.loader.cache.table import ExpectedShard
+from llm_assets.store.shards import ShardCorruptError
+
+if TYPE_CHECKING:
+    from llm_assets.loader.cache.tier import Tier
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.01
+
+
+@dataclass(frozen=True)
+class Supplied:
+    """A lease on a shard, and whether it had to be fetched or waited for."""
+
+    lease: Lease
+    waited: bool
+
+
+class Supply:
+    """Gets shards of one set into a cache. Thread-safe, for one process. Raises ImportError for Redis without it."""
+
+    def __init__(self, folder: CacheFolder, fetcher: Fetcher, settings: CacheSettings, counters: CacheCounters) -> None:
+        self._tier = _tier(settings, counters)
+        self._folder = folder
+        self._fetcher = fetcher
+        self._settings = settings
+        self._counters = counters
+
+    def obtain(self, shard: ExpectedShard, until: float, *, patient: bool = True) -> Supplied | None:
+        """A lease on the shard, fetched if need be; None where there is no room for it, or patience ends.
+
+        Who is not `patient` does not wait for another process that fetches the shard. Raises what `Fetcher` raises.
+        """
+        waited = False
+        pause = _FIRST_PAUSE
+        now = time.monotonic()
+        patience = now + min(
+            self._settings.patience_seconds, (until - now) / 2
+        )  # then there is time to fetch it oneself
+        while True:
+            lease = self._folder.lease(shard.key, shard.size, patience)
+            if lease is not None:
+                return Supplied(lease, waited)
+            waited = True
+            place = self._folder.reserve(shard.key, shard.size, patience)
+            if place is Refusal.NO_ROOM:
+                return None
+            if isinstance(place, Place):
+                lease = self._fetched(shard, place, until)
+                if lease is not None:
+                    return Supplied(lease, waited)
+            elif not patient:
+                return None
+            if time.monotonic() >= patience:
+                return None
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def quarantine(self, lease: Lease) -> None:
+        """Move a damaged shard out of everybody's way. Raises CacheFolderError where that is not allowed."""
+        self._folder.quarantine(lease, time.monotonic() + self._settings.patience_seconds)
+
+    def fetch_blocks(self, shard: ExpectedShard, first: int, last: int, out: memoryview, until: float) -> None:
+        """Blocks `first` to `last` (exclusive) straight from the source, checked. Raises what `Fetcher` raises."""
+        offset, _ = shard.block_range(first, last)
+
+        def write(start: int, data: memoryview) -> None:
+            out[start - offset : start - offset + len(data)] = data
+
+        self._fetch(shard, self._ranges(shard, first, last), write, until)
+
+    def _fetched(self, shard: ExpectedShard, place: Place, until: float) -> Lease | None:
+        """The shard in its place. None where it came there by somebody else, or was taken away again."""
+        lease = self._folder.lease(shard.key, shard.size, time.monotonic())
+        if lease is not None:  # published after it was looked for, before the place was had
+            self._folder.give_up(place)
+            return lease
+
+        def write(start: int, data: memoryview) -> None:
+            try:
+                place.write(start, data)
+            except OSError as error:
+                raise CacheFolderError(f"{self._folder.path} cannot be written to: {error.strerror}") from error
+
+        try:
+            self._fetch(shard, self._ranges(shard, 0, len(shard.blocks)), write, until)
+        except BaseException:
+            self._folder.give_up(place)
+            raise
+        return self._folder.publish(place, min(until, time.monotonic() + self._settings.patience_seconds))
+
+    def _fetch(
+        self, shard: ExpectedShard, ranges: list[Range], write: Callable[[int, memoryview], None], until: float
+    ) -> None:
+        """Have ranges of whole blocks written, once they are found right."""
+        tier = self._tier
+
+        def receive(start: int, data: bytes) -> None:
+            shard.check(start // shard.block_bytes, memoryview(data), "as it came from the source")
+            write(start, memoryview(data))
+            if tier is not None:
+                tier.put(shard.key, start, data)
+
+        if tier is not None:
+            ranges = [wanted for wanted in ranges if not self._from_tier(tier, shard, wanted, write)]
+        self._fetcher.ranges(shard.file, ranges, receive, until)
+
+    def _from_tier(
+        self, tier: Tier, shard: ExpectedShard, wanted: Range, write: Callable[[int, memoryview], None]
+    ) -> bool:
+        data = tier.get(shard.key, wanted.start, wanted.stop)
+        if data is None:
+            return False
+        try:
+            if len(data) != wanted.stop - wanted.start:
+                raise ShardCorruptError(shard.uri, f"{len(data)} bytes from Redis")
+            shard.check(wanted.start // shard.block_bytes, memoryview(data), "as it came from Redis")
+        except ShardCorruptError:
+            self._counters.add(damaged=1)  # the source has better ones
+            return False
+        write(wanted.start, memoryview(data))
+        self._counters.add(tier_hits=1)
+        return True
+
+    def _ranges(self, shard: ExpectedShard, first: int, last: int) -> list[Range]:
+        step = max(1, self._settings.fetch.range_bytes // shard.block_bytes)
+        return [Range(*shard.block_range(block, min(last, block + step))) for block in range(first, last, step)]
+
+
+def _tier(settings: CacheSettings, counters: CacheCounters) -> Tier | None:
+    if settings.redis is None:
+        return None
+    from llm_assets.loader.cache.tier import Tier  # redis is an extra
+
+    return Tier(settings.redis, counters)
