@@ -119,6 +119,7 @@ class Fetcher:
     async def _all(
         self, file: str, ranges: Sequence[Range], arrived: SimpleQueue[_Arrival | None], until: float
     ) -> None:
+        await self._connect(file, until)
         gate = asyncio.Semaphore(self._settings.connections)
 
         async def one(wanted: Range) -> None:
@@ -131,6 +132,15 @@ class Fetcher:
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _connect(self, file: str, until: float) -> None:
+        """Make the client, where that is a step of its own: it may ask for credentials, and is part of no attempt."""
+        connect = getattr(self._filesystem, "set_session", None)
+        if connect is not None:
+            try:
+                await asyncio.wait_for(connect(), until - time.monotonic())
+            except TimeoutError as error:
+                raise ShardUnavailableError(self._uri(file), "cannot be fetched: there is no client in time") from error
 
     async def _one(self, file: str, wanted: Range, arrived: SimpleQueue[_Arrival | None], until: float) -> None:
         began = time.monotonic()

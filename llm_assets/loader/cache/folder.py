@@ -141,7 +141,7 @@ class CacheFolder:
             return Refusal.NO_ROOM
 
     def publish(self, place: Place, until: float) -> Lease | None:
-        """Let readers see the file; a lease on it, or None where it could not be done or somebody took it away at once."""
+        """Let readers see the file; a lease on it, or None where that cannot be done or it was taken away at once."""
         name = f"{place.key}.shard"
         directory = self._directory.descriptor
         with self._alone(until) as alone:  # who counts the files would miss one that changes its name meanwhile
