@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.torture, pytest.mark.timeout(1800)]
 
 ROWS, SHARD_ROWS, BLOCK = 120, 17, 256
 KINDS = ("flip", "truncate", "zero", "swap", "stale", "append", "empty", "gone")
-FETCH = FetchSettings(deadline_seconds=5, backoff_seconds=0.001, damaged_attempts=2, range_bytes=3 * BLOCK)
+FETCH = FetchSettings(deadline_seconds=120, backoff_seconds=0.001, damaged_attempts=2, range_bytes=3 * BLOCK)
 
 
 def damage(kind: str, file: Path, others: list[Path], old: Path, chance: random.Random) -> None:

