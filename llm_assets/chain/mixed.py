@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from llm_assets.chain.held_out import held_out_details, held_out_of, write_held_out
 from llm_assets.chain.histograms import Histogram
 from llm_assets.chain.link import (
     LEDGER_BALANCES,
@@ -21,46 +25,45 @@ from llm_assets.chain.link import (
     Work,
     balance_outcome,
 )
+from llm_assets.chain.mixed_checks import (
+    CHECKSUMS,
+    HELD_OUT_APART,
+    ROWS_AS_PACKED,
+    SHARES_EXACT,
+    checksum_outcome,
+    provenance_outcomes,
+)
+from llm_assets.chain.mixed_inputs import PlannedMixture, current_inputs
+from llm_assets.chain.mixed_ledger import laps_offered, mixture_ledger, packed_rows
+from llm_assets.chain.mixed_provenance import MIX_PROVENANCE_SCHEMA, provenance
 from llm_assets.chain.packed import PackedLink
-from llm_assets.chain.pool import ChangedInputError, Pool
+from llm_assets.chain.pool import ChangedInputError
 from llm_assets.chain.samples import concatenated
 from llm_assets.chain.shard_partition import (
+    ROWS_PER_READ,
     StagedShards,
     all_lengths,
     begin_shards,
-    read_provenance,
     row_schema,
     shards_manifest,
     write_provenance,
 )
+from llm_assets.chain.shuffle import Shuffle
 from llm_assets.chain.versions import Recipe, Versions
-from llm_assets.stages.mix.plan import MixParameters, MixturePlan, SourcePlan, plan_mixture
+from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.stages.stage import code_version
 from llm_assets.store.layout import Store
-from llm_assets.store.ledger import Count, Ledger
-from llm_assets.store.manifest import Input, Manifest, split_name
+from llm_assets.store.manifest import Input, Manifest
 from llm_assets.store.shard_writer import ShardSetWriter, StagedShardSet
-from llm_assets.store.shards import ShardSetError
+from llm_assets.store.shards import ShardSet
 from llm_assets.store.staging import Attempt
 
-VERSION = "1"
+VERSION = "2"
 ROWS_PER_WRITE = 8192
-OVER_SHARE = "over_share"
+DESCRIBED_ROWS = 1 << 18
+"""Rows that a histogram is made of, at most: evenly spread over the version."""
 
-SHARES_EXACT = Check(
-    "shares_exact", "At every position, each source has given its share of the rows so far, within one row."
-)
-CHECKSUMS = Check("checksums", "Every block of every shard reads back as it was written.")
-
-MIX_PROVENANCE_SCHEMA = pa.schema(
-    [
-        pa.field("row", pa.int64()),
-        pa.field("source", pa.large_string()),
-        pa.field("snapshot", pa.large_string()),
-        pa.field("packed_row", pa.int64()),
-    ]
-)
-"""Row of the mixture; the source, snapshot and row of the packed set that it is a copy of."""
+SPILL = "spill"
 
 
 @dataclass(frozen=True)
@@ -84,23 +87,18 @@ class MixedLink(Link[StagedShards]):
     @property
     def checks(self) -> Sequence[Check]:
         """See `Link`."""
-        return LEDGER_BALANCES, SHARES_EXACT, CHECKSUMS
+        return LEDGER_BALANCES, SHARES_EXACT, ROWS_AS_PACKED, HELD_OUT_APART, CHECKSUMS
 
     def versions(self, store: Store) -> Versions:
         """The registered versions."""
         return Versions(store.mixture(self.name))
 
     def recipe(self, store: Store) -> Recipe:
-        """What a version made now would be: the packed snapshots that are up to date. Raises MissingInputError."""
-        inputs: dict[str, Input] = {}
-        for packed in self.sources:
-            current = [
-                name for name in store.order(packed.source).names() if packed.state(store, name) is State.CURRENT
-            ]
-            manifests = [manifest for name in current if (manifest := packed.committed(store, name))]
-            if not manifests:
-                raise MissingInputError(f"{packed.asset} has no snapshot that is up to date: materialize one first")
-            inputs |= {manifest.name: manifest.as_input for manifest in manifests}
+        """What a version made now would be: its pinned inputs are those of `current_inputs`.
+
+        Raises MissingInputError.
+        """
+        inputs = current_inputs(store, self.sources, self.parameters)
         return Recipe(self.parameters.model_dump(mode="json"), self.code_version, inputs)
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
@@ -126,7 +124,7 @@ class MixedLink(Link[StagedShards]):
         return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
 
     def make(self, work: Work) -> StagedShards:
-        """See `Link`."""
+        """See `Link`. Raises MixtureError where the recipe cannot be followed with the rows there are."""
         recipe = self._registered(work.store, work.partition)
         parameters = MixParameters.model_validate(recipe.parameters)
         if recipe.code_version != (now := code_version(VERSION, parameters)):
@@ -134,12 +132,12 @@ class MixedLink(Link[StagedShards]):
                 f"{self.asset}[{work.partition}] was registered for the code {recipe.code_version}, which is {now} "
                 "now: make a new version"
             )
-        pool = Pool.open(work.store, recipe)
-        plan = plan_mixture(pool.rows_by_source, parameters)
+        planned = PlannedMixture.of(work.store, recipe)
         attempt = begin_shards(work.store.version(self.name, work.partition))
         try:
-            shards = _write(attempt, plan, pool)
-            write_provenance(attempt, MIX_PROVENANCE_SCHEMA, _provenance(plan, pool))
+            shards = _write(attempt, planned)
+            held_out = write_held_out(attempt, planned.plan, planned.pool)
+            write_provenance(attempt, MIX_PROVENANCE_SCHEMA, provenance(planned.plan, planned.pool))
             manifest = Manifest(
                 self.asset,
                 work.partition,
@@ -147,12 +145,8 @@ class MixedLink(Link[StagedShards]):
                 recipe.code_version,
                 recipe.inputs,
                 shards.digest,
-                _ledger(plan, pool, shards),
-                {
-                    "parameters": parameters.model_dump(mode="json"),
-                    "limited_by": list(plan.limited_by),
-                    "offered": {source.name: _offered(source) for source in plan.sources},
-                },
+                mixture_ledger(planned.plan, planned.pool, shards, held_out),
+                _details(recipe, planned, held_out),
             )
             return StagedShards(shards, attempt, manifest)
         except BaseException:
@@ -161,138 +155,93 @@ class MixedLink(Link[StagedShards]):
 
     def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
-        ledger = staged.manifest.ledger
+        ledger, held_out = staged.manifest.ledger, held_out_of(staged.shards)
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
         written = {"tokens": (tokens, ledger.output.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
-        yield balance_outcome(ledger, _packed_rows(staged.manifest, store), written)
-        yield _shares_exact(staged)
-        yield _checksums(staged)
+        expected = (staged.manifest.details["held_out"] or {"digest": None})["digest"]
+        found = held_out.digest if held_out else None
+        written["held-out sets"] = (int(found == expected), 1)
+        yield balance_outcome(ledger, packed_rows(staged.manifest, store, held_out), written)
+        yield from provenance_outcomes(staged, store)
+        yield checksum_outcome(staged)
 
     def describe(self, staged: StagedShards) -> Description:
         """See `Link`."""
-        index = staged.shards.index
-        documents_per_row = [np.diff(lengths.offsets) for lengths in all_lengths(staged.shards)]
+        index, details = staged.shards.index, staged.manifest.details
         rows = {f"rows_{source}": count for source, count in index.rows_by_source.items()}
         tokens = {f"tokens_{source}": count for source, count in index.tokens_by_source.items()}
-        limited_by = ", ".join(staged.manifest.details["limited_by"])
+        phases = {f"rows_of_phase_{phase['name']}": phase["rows"] for phase in details["plan"]["phases"]}
+        held_out = held_out_of(staged.shards)
+        values: dict[str, int | str] = {
+            "tokens": index.tokens,
+            "limited_by": ", ".join(details["limited_by"]),
+            **rows,
+            **tokens,
+            **(phases if len(phases) > 1 else {}),
+        }
+        if held_out:
+            values |= {"held_out_rows": held_out.rows, "held_out_tokens": held_out.index.tokens}
+            values |= {"held_out_digest": held_out.digest, "held_out_uri": held_out.uri}
         return Description(
             rows=index.rows,
             bytes=staged.size,
             columns=row_schema(staged.shards),
-            values={"tokens": index.tokens, "limited_by": limited_by, **rows, **tokens},
-            histograms={"Documents in a row": Histogram.of(concatenated(documents_per_row))},
+            values=values,
+            histograms={"Documents in a row": Histogram.of(_documents_per_row(staged.shards))},
         )
 
 
-def _names(plan: MixturePlan) -> list[str]:
-    return [source.name for source in plan.sources]
+def _details(recipe: Recipe, planned: PlannedMixture, held_out: ShardSet | None) -> Mapping[str, Any]:
+    """What the manifest of a version says beside its ledger; a version that continues it reads `plan` and `pins`."""
+    pins = {source: [[name, asdict(pinned)] for name, pinned in each] for source, each in planned.pins.items()}
+    return {
+        "parameters": recipe.parameters,
+        "limited_by": list(planned.plan.limited_by),
+        "plan": planned.plan.as_dict(),
+        "pins": pins,
+        "offered": laps_offered(planned.plan, planned.pool),
+        "held_out": held_out_details(held_out),
+    }
 
 
-def _chunks(plan: MixturePlan) -> Iterator[tuple[int, npt.NDArray[np.int16], npt.NDArray[np.int64]]]:
-    for first in range(0, plan.total_rows, ROWS_PER_WRITE):
-        source, row = plan.order(first, min(first + ROWS_PER_WRITE, plan.total_rows))
-        yield first, source, row
-
-
-def _write(attempt: Attempt, plan: MixturePlan, pool: Pool) -> StagedShardSet:
-    index = pool.index
-    with ShardSetWriter(
-        attempt.folder,
-        attempt.generation,
-        sequence_length=index.sequence_length,
-        vocabulary_size=index.vocabulary_size,
-        pad_id=index.pad_id,
-        tokenizer=index.tokenizer,
-        sources=_names(plan),
-    ) as writer:
-        for _, source, row in _chunks(plan):
-            ids, lengths = pool.take(_names(plan), source, row)
-            writer.append(ids, lengths.offsets, lengths.lengths, source)
+def _write(attempt: Attempt, planned: PlannedMixture) -> StagedShardSet:
+    index = planned.pool.index
+    with (
+        ShardSetWriter(
+            attempt.folder,
+            attempt.generation,
+            sequence_length=index.sequence_length,
+            vocabulary_size=index.vocabulary_size,
+            pad_id=index.pad_id,
+            tokenizer=index.tokenizer,
+            sources=planned.plan.names,
+        ) as writer,
+        _spill(attempt) as spill,
+    ):
+        for bucket in Shuffle(planned.plan, planned.pool, spill).rows():
+            for first in range(0, len(bucket.sources), ROWS_PER_WRITE):
+                part = slice(first, first + ROWS_PER_WRITE)
+                offsets = bucket.lengths.offsets[first : first + ROWS_PER_WRITE + 1]
+                lengths = bucket.lengths.lengths[offsets[0] : offsets[-1]]
+                writer.append(bucket.input_ids[part], offsets - offsets[0], lengths, bucket.sources[part])
         return writer.finish()
 
 
-def _provenance(plan: MixturePlan, pool: Pool) -> Iterator[pa.RecordBatch]:
-    names = _names(plan)
-    for first, source, row in _chunks(plan):
-        snapshot = np.empty(len(row), object)
-        packed_row = np.empty(len(row), np.int64)
-        for packed, here, rows in pool.locate(names, source, row):
-            snapshot[here] = packed.snapshot
-            packed_row[here] = rows
-        columns = [
-            pa.array(np.arange(first, first + len(row))),
-            pa.array(np.array(names, object)[source], pa.large_string()),
-            pa.array(snapshot, pa.large_string()),
-            pa.array(packed_row),
-        ]
-        yield pa.record_batch(columns, schema=MIX_PROVENANCE_SCHEMA)
+@contextmanager
+def _spill(attempt: Attempt) -> Generator[Path]:
+    """Where to spill: beside the shards, so that it goes with a dead attempt; `$TMPDIR` where those are remote."""
+    if attempt.folder.is_local:
+        yield attempt.folder.local_path(f"{attempt.generation}/{SPILL}")
+        return
+    with tempfile.TemporaryDirectory(prefix="llm-assets-") as folder:
+        yield Path(folder) / SPILL
 
 
-def _ledger(plan: MixturePlan, pool: Pool, shards: StagedShardSet) -> Ledger:
-    """In rows: each source is offered as often as it is used, at least once; what is not taken is over its share."""
-    row_bytes = shards.sequence_length * shards.dtype.itemsize
-    uses = _uses(plan)
-    incoming, dropped = Count(), dict[str, Count]()
-    for source in plan.sources:
-        offered = _offered(source)
-        tokens = pool.tokens_of_rows(source.name)
-        unused = offered - uses[source.name]
-        left = Count(int(unused.sum()), int(unused.sum()) * row_bytes, int((tokens * unused).sum()))
-        rows = offered * source.available
-        incoming += Count(rows, rows * row_bytes, offered * int(tokens.sum()))
-        if left.documents:
-            dropped[f"{OVER_SHARE}:{source.name}"] = left
-    kept = Count(shards.rows, shards.rows * row_bytes, shards.index.tokens)
-    return Ledger(incoming=incoming, kept=kept, output=kept, dropped=dropped)
-
-
-def _offered(source: SourcePlan) -> int:
-    """How often a source's rows are offered: as often as the mixture goes over them, and at least once."""
-    return max(1, -(-source.taken // source.available)) if source.available else 0
-
-
-def _packed_rows(manifest: Manifest, store: Store) -> Count:
-    """What the packed snapshots put out, by their own ledgers, as often as each was offered."""
-    total = Count()
-    for name in manifest.inputs:
-        asset, snapshot = split_name(name)
-        source = asset.split("/")[0]
-        packed = shards_manifest(store.packed(source, snapshot))
-        if packed is None:
-            raise MissingInputError(f"{name} is not there any more")
-        total += packed.ledger.output * manifest.details["offered"][source]
-    return total
-
-
-def _uses(plan: MixturePlan) -> Mapping[str, npt.NDArray[np.int64]]:
-    """How often each row of each source is in the mixture."""
-    uses = [np.zeros(source.available, np.int64) for source in plan.sources]
-    for _, source, row in _chunks(plan):
-        for number, counts in enumerate(uses):
-            counts += np.bincount(row[source == number], minlength=len(counts))
-    return dict(zip(_names(plan), uses, strict=True))
-
-
-def _checksums(staged: StagedShards) -> Outcome:
-    try:
-        staged.shards.verify()
-    except ShardSetError as error:
-        return Outcome(CHECKSUMS.name, False, str(error))
-    return Outcome(CHECKSUMS.name, True, f"{len(staged.shards.shards())} shards read back as they were written")
-
-
-def _shares_exact(staged: StagedShards) -> Outcome:
-    """Recount, from what was written, how far any source ever is from its share."""
-    parameters = MixParameters.model_validate(staged.manifest.details["parameters"])
-    source = read_provenance(staged.shards, ["source"])["source"].combine_chunks()
-    names = np.asarray(source.dictionary_encode().dictionary.to_pylist(), object)
-    codes = source.dictionary_encode().indices.to_numpy()
-    positions = np.arange(1, len(codes) + 1)
-    worst = 0.0
-    for name, share in parameters.exact_shares.items():
-        found = np.flatnonzero(names == name)
-        given = np.cumsum(codes == found[0]) if len(found) else np.zeros(len(codes), np.int64)
-        distance = np.abs(given * share.denominator - positions * share.numerator)
-        worst = max(worst, float(distance.max() / share.denominator) if len(distance) else 0.0)
-    message = f"no source is ever further than {worst:.3f} rows from its share"
-    return Outcome(SHARES_EXACT.name, worst < 1.0, message, {"worst": worst})
+def _documents_per_row(shards: ShardSet) -> npt.NDArray[np.int64]:
+    """Of rows evenly spread over the set."""
+    step = max(1, -(-shards.rows // DESCRIBED_ROWS)) * ROWS_PER_READ
+    found = [
+        np.diff(shards.document_lengths(first, min(first + ROWS_PER_READ, shards.rows)).offsets)
+        for first in range(0, shards.rows, step)
+    ]
+    return concatenated(found)

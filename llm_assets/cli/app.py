@@ -214,6 +214,37 @@ def sample(
     console.print(f"written to {output}", soft_wrap=True, highlight=False, markup=False)
 
 
+@app.command("plan")
+def plan_mixture(
+    mixture: Annotated[str, typer.Argument(help="A mixture.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say what a version of a mixture made now would be: rows, tokens, repetitions, disk, what limits it."""
+    from llm_assets.chain.link import MissingInputError
+    from llm_assets.cli.home import find_project
+    from llm_assets.cli.plan import plan, tables
+    from llm_assets.components.project import load_project
+    from llm_assets.definitions import default_root
+    from llm_assets.stages.mix.shares import MixtureError
+    from llm_assets.store.folder import Folder
+    from llm_assets.store.layout import Store
+
+    folder = find_project()
+    with _declarations():
+        project = load_project(folder)
+    if mixture not in project.mixtures:
+        raise _refused(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
+    try:
+        planned = plan(project.mixtures[mixture], Store(Folder(default_root(folder))))
+    except (MissingInputError, MixtureError) as error:
+        raise _refused(error) from error
+    if as_json:
+        typer.echo(json.dumps(planned.as_dict(), indent=1))
+        return
+    for shown in tables(planned):
+        console.print(shown)
+
+
 def _refused(why: object) -> typer.Exit:
     """Says what a person can put right, and ends with status 2."""
     errors.print(escape(str(why)), soft_wrap=True)

@@ -116,7 +116,7 @@ def _path(error: ErrorDetails, value: object) -> FieldPath:
 def _fields(schema: Schema, path: FieldPath) -> list[str]:
     """The fields there are at a path."""
     for part in path:
-        schema = schema["properties"][part]
+        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
     return list(schema["properties"])
 
 

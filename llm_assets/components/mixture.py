@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import dagster as dg
 from pydantic import Field, ValidationError
 
@@ -14,7 +16,9 @@ from llm_assets.components.declared import Declared, Name, declared, listed
 from llm_assets.components.landing import versions_sensor
 from llm_assets.components.scaffolding import mixture_scaffolder
 from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
-from llm_assets.stages.mix.plan import MixParameters
+from llm_assets.stages.mix.recipe import HeldOut, MixParameters, Phase
+
+TAG = "tag:"
 
 
 @dg.scaffold_with(mixture_scaffolder)
@@ -22,10 +26,43 @@ class Mixture(Declared):
     """A training set: exact shares of sources in a seeded global order. A version is made when sources change."""
 
     name: Name = Field(description="Name of the mixture, and of its group of assets.")
-    shares: dict[str, float] = Field(description="Source to its part of the rows; only proportions count.")
-    seed: int = Field(default=0, description="Of the order of rows within the sources.")
+    shares: dict[str, float] | None = Field(
+        default=None,
+        description="Source, or `tag:key=value` for all sources with that tag, to its part; only proportions count.",
+    )
+    sources: list[str] | None = Field(
+        default=None, description="Instead of `shares`: sources (or tags) whose parts follow from their sizes."
+    )
+    within: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="Of a tag, how its share is divided among its sources; default: by size."
+    )
+    temperature: float = Field(
+        default=1.0, description="T: where parts follow from sizes, a source of n rows has n^(1/T) of them."
+    )
+    seed: int | None = Field(
+        default=None, description="Of the order of rows within the sources; default: 0, or that of what is continued."
+    )
     max_repetitions: float = Field(default=1.0, description="How often a source's rows may be used at most.")
+    max_repetitions_by_source: dict[str, float] = Field(
+        default_factory=dict, description="The same for single sources."
+    )
     total_rows: int | None = Field(default=None, description="Rows; default: as many as shares and repetitions allow.")
+    total_tokens: int | None = Field(default=None, description="The length in tokens instead.")
+    epochs: float | None = Field(default=None, description="The length instead as a multiple of all rows there are.")
+    phases: Nested[tuple[Phase, ...]] = Field(
+        default=(), description="Consecutive ranges with shares of their own: `name`, and `rows`, `tokens`, `fraction`."
+    )
+    held_out: Nested[HeldOut | None] = Field(
+        default=None, description="Rows of each source kept for validation: `rows` or `tokens`, `by_source`."
+    )
+    snapshots: dict[str, list[str]] = Field(
+        default_factory=dict, description="Source to the snapshots to take; default: all that are up to date."
+    )
+    continues: str | None = Field(
+        default=None,
+        description="`mixture@version` that was trained on: what it used up before `from_row` is left out.",
+    )
+    from_row: int | None = Field(default=None, description="Rows of that version that were trained on.")
     smoke_train: Nested[SmokeTrainParameters | None] = Field(
         default=None,
         description="Train a small model on every version, to see that it learns: `{}`, or `{steps: 200, …}`.",
@@ -39,35 +76,55 @@ class Mixture(Declared):
         """The mixture's versions."""
         return dg.DynamicPartitionsDefinition(name=f"{self.name}/versions")
 
-    def _parameters(self) -> MixParameters:
+    def _parameters(self, sources: Mapping[str, CorpusSource]) -> MixParameters:
+        fields = {name: getattr(self, name) for name in MixParameters.model_fields if name != "groups"}
         try:
-            return MixParameters(
-                shares=self.shares,
-                seed=self.seed,
-                max_repetitions=self.max_repetitions,
-                total_rows=self.total_rows,
-            )
+            return MixParameters.model_validate(fields | {"groups": self._groups(sources)})
         except ValidationError as error:
-            self.refuse_invalid(error)
+            problem = error.errors()[0]
+            if problem["loc"]:
+                self.refuse_invalid(error)
+            field, _, why = problem["msg"].removeprefix("Value error, ").partition(": ")
+            self.refuse(field, why)
 
-    def _sources(self, context: dg.ComponentLoadContext) -> list[PackedLink]:
+    def _groups(self, sources: Mapping[str, CorpusSource]) -> dict[str, tuple[str, ...]]:
+        """The sources of every tag that has a share. Refuses terms that are neither a source nor a tag of one."""
+        groups: dict[str, tuple[str, ...]] = {}
+        for field, term in self._terms():
+            if not term.startswith(TAG):
+                if term not in sources:
+                    self.refuse(field, f"no source {term!r} is declared; there are: {listed(sources)}")
+                continue
+            key, equals, value = term.removeprefix(TAG).partition("=")
+            if not (key and equals):
+                self.refuse(field, f"{term!r} is no tag: write tag:key=value")
+            groups[term] = tuple(name for name, source in sources.items() if source.tags.get(key) == value)
+            if not groups[term]:
+                tags = {f"{key}={value}" for source in sources.values() for key, value in source.tags.items()}
+                self.refuse(field, f"no source has the tag {key}={value}; there are: {listed(tags)}")
+        return groups
+
+    def _terms(self) -> Iterator[tuple[str, str]]:
+        """What has a share, with the field that says so."""
+        phases = [(f"phases.{number}.", phase.shares, phase.sources) for number, phase in enumerate(self.phases)]
+        for place, shares, names in [("", self.shares, self.sources), *phases]:
+            yield from ((f"{place}shares.{name}", name) for name in shares or ())
+            yield from ((f"{place}sources.{number}", name) for number, name in enumerate(names or ()))
+
+    def _sources(self, parameters: MixParameters, context: dg.ComponentLoadContext) -> list[PackedLink]:
         sources = declared(context, CorpusSource)
-        links: list[PackedLink] = []
-        for name in self.shares:
-            if name not in sources:
-                why = f"no source {name!r} is declared; there are: {listed(sources)}"
-                self.refuse(f"shares.{name}", why)
-            links.append(sources[name].packed_link(context))
+        links = [sources[name].packed_link(context) for name in parameters.source_names]
         kinds = {(link.parameters.sequence_length, link.tokenized.tokenizer.name) for link in links}
         if len(kinds) > 1:
             described = ", ".join(f"{length} tokens of {tokenizer}" for length, tokenizer in sorted(kinds))
-            self.refuse("shares", f"all sources must have rows of one kind, but these have: {described}")
+            field = "shares" if self.shares else "sources" if self.sources else "phases"
+            self.refuse(field, f"all sources must have rows of one kind, but these have: {described}")
         return links
 
     def link(self, context: dg.ComponentLoadContext) -> MixedLink:
         """The link to `<mixture>/mixed`. Raises DeclarationError."""
-        parameters = self._parameters()
-        return MixedLink(self.name, tuple(self._sources(context)), parameters)
+        parameters = self._parameters(declared(context, CorpusSource))
+        return MixedLink(self.name, tuple(self._sources(parameters, context)), parameters)
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset of the mixture, its checks, and the sensor that makes new versions."""
@@ -79,7 +136,9 @@ class Mixture(Declared):
             kinds=frozenset({"numpy", "arrow"}),
             owners=self.owners,
             tags=self.tags,
-            deps=[dg.AssetDep(asset_key(source.asset), partition_mapping=everything) for source in link.sources],
+            deps=[
+                dg.AssetDep(asset_key(asset), partition_mapping=everything) for asset in self._upstream(link, context)
+            ],
             partitions=self.partitions,
         )
         assets = [link_asset(link, facts)]
@@ -87,6 +146,13 @@ class Mixture(Declared):
         if smoke_train is not None:
             assets.append(self._smoke_train_asset(smoke_train))
         return dg.Definitions(assets=assets, sensors=[versions_sensor(link, self.partitions)])
+
+    def _upstream(self, link: MixedLink, context: dg.ComponentLoadContext) -> Iterator[str]:
+        """The assets a version is made from: all packed, and the mixture it continues where that is another one."""
+        yield from (source.asset for source in link.sources)
+        continued = link.parameters.continued
+        if continued is not None and continued[0] != self.name and continued[0] in declared(context, Mixture):
+            yield f"{continued[0]}/mixed"
 
     def smoke_train_link(self, context: dg.ComponentLoadContext) -> SmokeTrainLink | None:
         """The link to `<mixture>/smoke_train`; None where that is not asked for. Raises DeclarationError."""

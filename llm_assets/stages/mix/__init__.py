@@ -1,5 +1,6 @@
 """Mixing: sources interleaved into one training order, as arithmetic. Writing rows is not its business.
 
-`plan` reads a recipe and says what each source gives, `schedule` whose turn it is at a position, `order` which
-row of the source that is, by a `permutation` that needs no memory.
+`recipe` is what a person writes, `shares` and `lengths` what follows from it with the rows there are, `plan` the whole.
+`schedule` says whose turn it is at a position, `stream` which row of a source comes next, by a `permutation` that needs
+no memory, and `order` puts both together.
 """

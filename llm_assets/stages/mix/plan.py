@@ -1,126 +1,82 @@
 """What a mixture takes from each source, and the order of its rows.
 
-Guarantees exact shares: less than one row from p·t among the first t rows, for every source and every t, and
-that no source is used more often than allowed. A recipe that a source cannot fill is an error, never a quiet
+Guarantees exact shares: within a phase, less than one row from p·t among its first t rows, for every source and every
+t, and that no source is used more often than allowed. A recipe that a source cannot fill is an error, never a quiet
 change of the shares. Reads and writes no row.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 
-from llm_assets.stages.mix.order import rows_in_order
-from llm_assets.stages.mix.schedule import Schedule, whole_weights
-from llm_assets.stages.stage import Parameters
+from llm_assets.stages.mix.lengths import Demand, LengthFinder, ShareError, Supply
+from llm_assets.stages.mix.order import Order, PhasePlan
+from llm_assets.stages.mix.recipe import MixParameters
+from llm_assets.stages.mix.shares import MixtureError, shares_of
+from llm_assets.stages.mix.stream import Stream
 
-MAX_SEED = 2**63 - 1
-Share = Annotated[float, Field(strict=True, ge=0, le=2**53, allow_inf_nan=False)]
-
-
-class MixParameters(Parameters):
-    """The recipe of a mixture.
-
-    Attributes:
-        shares: source name to its part of the rows. Only proportions count: they need not add up to 1. Each
-            is the decimal number as it is written: 0.1 is one tenth. 0 means none of the source.
-        seed: of the order of rows within the sources.
-        max_repetitions: how often a source's rows may be used at most; 0.5 is half of them once.
-        total_rows: rows of the mixture; where None, the most for which no share of them exceeds what
-            `max_repetitions` allows of a source.
-    """
-
-    shares: dict[str, Share] = Field(min_length=1)
-    seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    max_repetitions: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    total_rows: int | None = Field(default=None, gt=0)
-
-    @field_validator("shares")
-    @classmethod
-    def _in_order_of_names(cls, shares: dict[str, float]) -> dict[str, float]:
-        """Sorted, so that the order in a file changes nothing; refused where they could not be kept exactly."""
-        whole_weights([_exact(share) for share in shares.values()])
-        return {name: abs(shares[name]) for name in sorted(shares)}
-
-    @property
-    def exact_shares(self) -> dict[str, Fraction]:
-        """The shares as fractions that add up to 1, in order of names."""
-        total = sum(map(_exact, self.shares.values()))
-        return {name: _exact(share) / total for name, share in self.shares.items()}
-
-
-def _exact(number: float) -> Fraction:
-    """The decimal number that a person wrote to get this float."""
-    return Fraction(repr(number))
+__all__ = ["Available", "Consumed", "MixParameters", "MixtureError", "MixturePlan", "ShareError", "plan_mixture"]
 
 
 @dataclass(frozen=True)
-class Supply:
-    """What one source can give to its exact `share`: it has `available` rows, `allowed` with repetitions."""
+class Available:
+    """What there is of a source: rows, their tokens, and how many of the rows are held out."""
 
-    name: str
-    share: Fraction
-    available: int
-    allowed: int
-
-    def needed(self, total_rows: int) -> int:
-        """Rows a mixture of `total_rows` may need: the share of them, rounded up."""
-        return math.ceil(self.share * total_rows)
-
-    @property
-    def most_rows(self) -> int | None:
-        """Rows of the longest mixture this source is enough for; None where it has no part in it."""
-        return math.floor(self.allowed / self.share) if self.share else None
+    rows: int
+    tokens: int
+    held_out: int = 0
 
 
-class ShareError(ValueError):
-    """Sources that cannot give their shares: `short`, of a mixture of `total_rows` (None: of any mixture)."""
+@dataclass(frozen=True)
+class Consumed:
+    """How far earlier versions have used a source: the stream up to `position`."""
 
-    def __init__(self, short: tuple[Supply, ...], total_rows: int | None, most_rows: int) -> None:
-        remedies = [f"ask for total_rows of at most {most_rows}"] if most_rows else []
-        remedies += ["lower the share or set it to 0", "add rows to the source"]
-        lines = [_shortfall(supply, total_rows) for supply in short]
-        super().__init__("\n".join([*lines, f"Remedy: {', '.join(remedies)}, or raise max_repetitions."]))
-        self.short = short
-        self.total_rows = total_rows
-
-
-def _shortfall(supply: Supply, total_rows: int | None) -> str:
-    needed = supply.needed(total_rows or 1)
-    whole = f"{total_rows} rows needs {needed} rows" if total_rows else "any mixture needs a row"
-    message = (
-        f"source {supply.name!r}: its share of {float(supply.share):.6g} of {whole}; it has "
-        f"{supply.available} rows, and max_repetitions allows {supply.allowed}"
-    )
-    if not supply.available:
-        return message
-    return f"{message} (max_repetitions {_rounded_up(Fraction(needed, supply.available))} would do)"
-
-
-def _rounded_up(number: Fraction) -> float:
-    """The next number of four decimals."""
-    return math.ceil(number * 10_000) / 10_000
+    stream: Stream
+    position: int
 
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """What a mixture takes from one source: rows `taken` of the rows `available`, for an exact `share`."""
+    """What a mixture takes from one source: `taken` rows from position `begin` of its `stream` on.
 
-    name: str
-    share: Fraction
-    available: int
+    Attributes:
+        stream: the rows in the order in which they are used.
+        begin: where the mixture begins in it: rows used before, by versions that it continues.
+        taken: rows in the mixture, repetitions included.
+        allowed: rows that could be taken.
+        tokens_per_row: mean number of tokens in a row of the source.
+    """
+
+    stream: Stream
+    begin: int
     taken: int
+    allowed: int
+    tokens_per_row: Fraction
+
+    @property
+    def name(self) -> str:
+        """Name of the source."""
+        return self.stream.name
+
+    @property
+    def available(self) -> int:
+        """Rows of the source that are not held out."""
+        return self.stream.slots
+
+    @property
+    def end(self) -> int:
+        """Position of the stream where the mixture ends."""
+        return self.begin + self.taken
 
     @property
     def repetitions(self) -> float:
-        """How often the rows of the source are used; 0 where it has none."""
+        """How often the mixture uses the rows of the source; 0 where it has none."""
         return self.taken / self.available if self.available else 0.0
 
 
@@ -129,18 +85,33 @@ class MixturePlan:
     """A mixture: what it takes from each source, and which row stands where.
 
     Attributes:
-        sources: the sources of the recipe in order of names; their index is the `source` in `order`.
-        total_rows: rows of the mixture.
-        limited_by: names of the sources without which it could be longer; none where `total_rows` was given.
+        sources: in order of names; their index is the `source` in `order`.
+        rows: the order of the rows, with its phases.
+        limited_by: names of the sources without which it could be longer; none where a length was given.
         seed: of the order within the sources.
-        schedule: which source stands where.
+        idle: sources of earlier versions that are not in this one, and how far they were used.
     """
 
     sources: tuple[SourcePlan, ...]
-    total_rows: int
+    rows: Order
     limited_by: tuple[str, ...]
     seed: int
-    schedule: Schedule
+    idle: Mapping[str, Consumed] = field(default_factory=dict[str, Consumed])
+
+    @property
+    def phases(self) -> tuple[PhasePlan, ...]:
+        """Consecutive ranges; one, where the recipe has none."""
+        return self.rows.phases
+
+    @property
+    def total_rows(self) -> int:
+        """Rows of the mixture."""
+        return self.rows.total_rows
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sources."""
+        return [source.name for source in self.sources]
 
     def order(self, first: int, last: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
         """The rows at the positions `first` to `last` (exclusive).
@@ -149,53 +120,99 @@ class MixturePlan:
         int64 [last - first]: the same in whatever pieces it is asked for. Anywhere it costs at most the time of
         2**16 positions more than were asked for. Raises IndexError for positions outside the mixture.
         """
-        names = [source.name for source in self.sources]
-        rows = [source.available for source in self.sources]
-        return rows_in_order(self.schedule, names, rows, self.seed, first, last)
+        return self.rows.rows_at(first, last)
 
     def counts(self, position: int) -> dict[str, int]:
-        """Rows of each source before a position, each share · position rounded up or down.
+        """Rows of each source before a position: in each phase its share of the rows so far, rounded up or down.
 
         Raises IndexError for a position outside the mixture.
         """
-        counts = self.schedule.counts(position).tolist()
-        return {source.name: count for source, count in zip(self.sources, counts, strict=True)}
+        return dict(zip(self.names, (self.rows.at(position) - self.rows.begin).tolist(), strict=True))
+
+    def consumed(self, position: int) -> dict[str, Consumed]:
+        """How far each source is used before a position, by this mixture and those that it continues.
+
+        Raises IndexError for a position outside the mixture.
+        """
+        at = self.rows.at(position).tolist()
+        used = {stream.name: Consumed(stream, at[number]) for number, stream in enumerate(self.rows.streams)}
+        return {**self.idle, **used}
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON form of what the order depends on: `consumed_before` reads it."""
+        idle = {name: {**each.stream.as_dict(), "position": each.position} for name, each in self.idle.items()}
+        return {"seed": self.seed, **self.rows.as_dict(), "idle": idle}
 
 
-def plan_mixture(rows_by_source: Mapping[str, int], parameters: MixParameters) -> MixturePlan:
-    """What to take from sources that have the given numbers of rows. Sources without a share are left alone.
+def consumed_before(plan: Mapping[str, Any], position: int) -> dict[str, Consumed]:
+    """What `MixturePlan.consumed` says, from the plan's JSON form. Raises IndexError."""
+    seed = plan["seed"]
+    idle = {name: Consumed(Stream.from_dict(name, seed, each), each["position"]) for name, each in plan["idle"].items()}
+    rows = Order.from_dict(seed, plan)
+    at = rows.at(position).tolist()
+    return {**idle, **{stream.name: Consumed(stream, at[n]) for n, stream in enumerate(rows.streams)}}
 
-    Walks once over the schedule, up to its period or to the end of the mixture (see `Schedule`).
+
+def plan_mixture(
+    available: Mapping[str, Available], parameters: MixParameters, consumed: Mapping[str, Consumed] | None = None
+) -> MixturePlan:
+    """What to take from the sources there are. Those that the recipe does not name are left alone.
+
+    `consumed` is what the version that the recipe continues had used by then: its streams go on, `held_out` of
+    `available` is not looked at for these. Walks once over the schedule of each phase, up to its period or to its end
+    (see `Schedule`).
 
     Raises:
-        ShareError: a source cannot give its share of `total_rows` within `max_repetitions`, or has no row that
-            may be used at all.
+        ShareError: a source cannot give its share within its `max_repetitions`, or has no row that may be used at all.
+        MixtureError: the recipe cannot be followed for another reason.
         ValueError: a negative number of rows.
     """
+    consumed = consumed or {}
+    seed = _seed(parameters, consumed)
     supplies = [
-        _supply(name, share, rows_by_source.get(name, 0), parameters) for name, share in parameters.exact_shares.items()
+        _supply(name, seed, available.get(name, Available(0, 0)), parameters, consumed.get(name))
+        for name in parameters.source_names
     ]
-    most_rows, limited_by = _longest(supplies)
-    total_rows = parameters.total_rows or most_rows
-    if total_rows == 0 or total_rows > most_rows:
-        short = tuple(supply for supply in supplies if supply.needed(total_rows or 1) > supply.allowed)
-        raise ShareError(short, parameters.total_rows, most_rows)
-    schedule = Schedule.make(whole_weights([supply.share for supply in supplies]), total_rows)
-    sources = tuple(
-        SourcePlan(supply.name, supply.share, supply.available, taken)
-        for supply, taken in zip(supplies, schedule.counts(total_rows).tolist(), strict=True)
+    sizes = {supply.name: supply.available for supply in supplies}
+    demands: list[Demand] = []
+    for phase, shares in zip(parameters.lengths, parameters.phase_shares, strict=True):
+        found = shares_of(shares, sizes)
+        demands.append(Demand(phase, tuple(found.get(supply.name, Fraction(0)) for supply in supplies)))
+    lengths = LengthFinder(parameters, supplies, demands).find()
+    order = Order.make(
+        [supply.stream for supply in supplies],
+        [supply.begin for supply in supplies],
+        [(demand.phase.name, rows, demand.shares) for demand, rows in zip(demands, lengths.rows, strict=True)],
     )
-    return MixturePlan(sources, total_rows, () if parameters.total_rows else limited_by, parameters.seed, schedule)
+    taken = (order.at(order.total_rows) - order.begin).tolist()
+    sources = tuple(
+        SourcePlan(supply.stream, supply.begin, count, supply.allowed, supply.tokens_per_row)
+        for supply, count in zip(supplies, taken, strict=True)
+    )
+    idle = {name: each for name, each in consumed.items() if name not in sizes}
+    return MixturePlan(sources, order, lengths.limited_by, seed, idle)
 
 
-def _supply(name: str, share: Fraction, available: int, parameters: MixParameters) -> Supply:
-    if available < 0:
-        raise ValueError(f"source {name!r} has {available} rows")
-    return Supply(name, share, available, math.floor(available * _exact(parameters.max_repetitions)))
+def _seed(parameters: MixParameters, consumed: Mapping[str, Consumed]) -> int:
+    """The seed of the recipe, or of the version it continues: they cannot differ."""
+    before = {each.stream.seed for each in consumed.values()}
+    if not before:
+        return parameters.seed or 0
+    (seed,) = before
+    if parameters.seed not in (None, seed):
+        raise MixtureError(
+            f"seed {parameters.seed}, but {parameters.continues} has {seed}: leave the seed out, since the rows that "
+            "are left go on in the order of those that were used"
+        )
+    return seed
 
 
-def _longest(supplies: Iterable[Supply]) -> tuple[int, tuple[str, ...]]:
-    """Rows of the longest mixture that no source is too small for, and the sources that are too small for more."""
-    most = {supply.name: supply.most_rows for supply in supplies if supply.most_rows is not None}
-    shortest = min(most.values())
-    return shortest, tuple(name for name, rows in most.items() if rows == shortest)
+def _supply(name: str, seed: int, available: Available, parameters: MixParameters, consumed: Consumed | None) -> Supply:
+    if available.rows < 0:
+        raise ValueError(f"source {name!r} has {available.rows} rows")
+    if consumed is None:
+        stream, begin = Stream.of(name, seed, available.rows, available.held_out), 0
+    else:
+        stream, begin = consumed.stream.grown(consumed.position, available.rows), consumed.position
+    tokens_per_row = Fraction(available.tokens, available.rows) if available.rows else Fraction(0)
+    return Supply(stream, tokens_per_row, begin, stream.position_after(parameters.repetitions_of(name)))

@@ -113,7 +113,7 @@ class Stream:
         Raises ValueError where the source has no row that can be used.
         """
         pieces = [
-            self._slots(laps, number, np.arange(begin - start, end - start, dtype=np.int64))
+            self._slots_in(laps.parts, number, np.arange(begin - start, end - start, dtype=np.int64))
             for laps, number, start, begin, end in self._laps(first, last)
         ]
         return self._rows(np.concatenate([np.empty(0, np.int64), *pieces]))
@@ -145,6 +145,14 @@ class Stream:
         laps = next(laps for laps in reversed(self._kinds) if laps.number <= whole and laps.length)
         start = laps.start + (whole - laps.number) * laps.length
         return start + int((repetitions - whole) * laps.length)
+
+    def lap_of(self, position: int) -> int:
+        """The number of the lap a position is in; 0 where the source has no row to use."""
+        return self._lap_at(position)[1] if self.slots else 0
+
+    def era_of(self, row: int) -> Era:
+        """The era in which a row came."""
+        return next(era for era in self.eras if row < era.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON form without name and seed; `from_dict` reads it back."""
@@ -196,9 +204,6 @@ class Stream:
 
     def _keys(self, number: int, part: int) -> NDArray[np.uint64]:
         return permutation_keys(self.seed, self.name, f"{number}.{part}" if part else number)
-
-    def _slots(self, laps: _Laps, number: int, offsets: Rows) -> Rows:
-        return self._slots_in(laps.parts, number, offsets)
 
     def _slots_in(self, parts: tuple[_Part, ...], number: int, offsets: Rows) -> Rows:
         """The slots at some offsets of a lap of these parts."""

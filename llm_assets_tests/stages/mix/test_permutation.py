@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from llm_assets.stages.mix.permutation import MAX_SIZE, network_bits, permutation_keys, permute
+from llm_assets.stages.mix.permutation import MAX_SIZE, network_bits, permutation_keys, permute, unpermute
 
 AROUND_POWERS_OF_TWO = [2**bits + extra for bits in range(1, 17) for extra in (-1, 0, 1)]
 
@@ -30,6 +30,15 @@ def test_every_element_comes_once(size: int) -> None:
 def test_every_element_comes_once_with_any_key(size: int, seed: int, name: str, repetition: int) -> None:
     image = whole(size, permutation_keys(seed, name, repetition))
     assert np.array_equal(np.sort(image), np.arange(size))
+
+
+@settings(deadline=None)
+@given(st.integers(1, MAX_SIZE) | st.integers(1, 600), st.integers(0, 2**63 - 1), st.data())
+def test_the_way_back(size: int, seed: int, data: st.DataObject) -> None:
+    keys = permutation_keys(seed, "web", "3.1")
+    indices = np.array(data.draw(st.lists(st.integers(0, size - 1), max_size=20)), np.int64)
+    assert np.array_equal(unpermute(permute(indices, size, keys), size, keys), indices)
+    assert np.array_equal(permute(unpermute(indices, size, keys), size, keys), indices)
 
 
 @pytest.mark.parametrize("size", [2**31, 2**40 + 1, 2**61 + 3, MAX_SIZE])
@@ -94,8 +103,9 @@ def test_the_first_two_of_many_orders_are_any_two(size: int) -> None:
 def test_impossible_arguments() -> None:
     keys = permutation_keys(0, "web", 0)
     for indices in ([-1], [5], [0, 7]):
-        with pytest.raises(IndexError, match="of 5 elements"):
-            permute(np.array(indices), 5, keys)
+        for function in (permute, unpermute):
+            with pytest.raises(IndexError, match="of 5 elements"):
+                function(np.array(indices), 5, keys)
     for size in (-1, MAX_SIZE + 1):
         with pytest.raises(ValueError, match="a permutation of"):
             permute(np.array([], np.int64), size, keys)

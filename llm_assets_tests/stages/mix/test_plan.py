@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llm_assets.stages.mix.plan import MixParameters, MixturePlan, ShareError, plan_mixture
+from llm_assets.stages.mix.plan import Available, MixParameters, MixturePlan, ShareError, plan_mixture
 from llm_assets.stages.stage import code_version
 
 NAMES = ["books", "code", "web", "wiki"]
@@ -29,7 +29,11 @@ def mixture(
     total_rows: int | None = None,
 ) -> MixturePlan:
     parameters = MixParameters(shares=shares, seed=seed, max_repetitions=max_repetitions, total_rows=total_rows)
-    return plan_mixture(rows, parameters)
+    return plan_mixture(available(rows), parameters)
+
+
+def available(rows: dict[str, int]) -> dict[str, Available]:
+    return {name: Available(count, 100 * count) for name, count in rows.items()}
 
 
 def listed(plan: MixturePlan, first: int = 0, last: int | None = None) -> list[tuple[str, int]]:
@@ -49,8 +53,8 @@ def test_what_a_mixture_promises(recipe: dict[str, tuple[int, float]], max_repet
     exact = {name: Fraction(str(share)) for name, share in shares.items()}
     total = sum(exact.values())
     assert len(order) == plan.total_rows == sum(source.taken for source in plan.sources)
-    for source in plan.sources:
-        assert source.share == exact[source.name] / total
+    for source, share in zip(plan.sources, plan.phases[0].shares, strict=True):
+        assert share == exact[source.name] / total
         assert source.taken == taken[source.name] == plan.counts(plan.total_rows)[source.name]
         assert source.available == rows[source.name]
         assert source.taken <= max_repetitions * source.available
@@ -70,7 +74,8 @@ def test_every_prefix_has_the_shares(recipe: dict[str, tuple[int, float]]) -> No
     for position, (name, _) in enumerate(listed(plan), start=1):
         counts[name] += 1
         assert plan.counts(position) == {source.name: counts[source.name] for source in plan.sources}
-        assert all(abs(counts[source.name] - source.share * position) < 1 for source in plan.sources)
+        shares = zip(plan.sources, plan.phases[0].shares, strict=True)
+        assert all(abs(counts[source.name] - share * position) < 1 for source, share in shares)
 
 
 @settings(deadline=None)
@@ -131,15 +136,15 @@ def test_order_of_the_recipe_changes_nothing() -> None:
     one = MixParameters(shares={"b": 2, "a": 1})
     other = MixParameters(shares={"a": 1.0, "b": 2.0})
     assert code_version("1", one) == code_version("1", other)
-    assert listed(plan_mixture(rows, one)) == listed(plan_mixture(rows, other))
-    assert [source.name for source in plan_mixture(rows, one).sources] == ["a", "b"]
+    assert listed(plan_mixture(available(rows), one)) == listed(plan_mixture(available(rows), other))
+    assert [source.name for source in plan_mixture(available(rows), one).sources] == ["a", "b"]
 
 
 def test_shares_are_the_decimal_numbers_as_written() -> None:
     plan = mixture({"a": 30, "b": 30, "c": 30}, {"a": 0.1, "b": 0.2, "c": 0.7})
-    assert [source.share for source in plan.sources] == [Fraction(1, 10), Fraction(1, 5), Fraction(7, 10)]
-    assert plan.schedule.period == 10
-    assert mixture({"a": 9}, {"a": 1e-7}).sources[0].share == 1
+    assert list(plan.phases[0].shares) == [Fraction(1, 10), Fraction(1, 5), Fraction(7, 10)]
+    assert plan.phases[0].schedule.period == 10
+    assert mixture({"a": 9}, {"a": 1e-7}).phases[0].shares == (1,)
 
 
 def test_a_share_of_0_means_none() -> None:
@@ -169,7 +174,7 @@ def test_a_source_that_is_too_small() -> None:
     with pytest.raises(ShareError) as caught:
         mixture({"a": 500, "b": 20}, {"a": 0.7, "b": 0.3}, total_rows=100)
     (short,) = caught.value.short
-    assert (short.name, short.needed(100), short.allowed, short.available) == ("b", 30, 20, 20)
+    assert (short.name, short.allowed, short.available, caught.value.most_rows) == ("b", 20, 20, 66)
     for part in ("'b'", "0.3 of 100 rows needs 30 rows", "has 20", "max_repetitions 1.5 would do", "at most 66"):
         assert part in str(caught.value)
     assert mixture({"a": 500, "b": 20}, {"a": 0.7, "b": 0.3}, total_rows=66).total_rows == 66
@@ -193,7 +198,7 @@ def test_a_source_with_nothing_to_give(total_rows: int | None) -> None:
 
 
 def test_max_repetitions_may_leave_nothing() -> None:
-    with pytest.raises(ShareError, match=r"any mixture needs a row; it has 3 .* allows 0"):
+    with pytest.raises(ShareError, match=r"its share of any mixture needs 1 rows; it has 3 .* allows 0 "):
         mixture({"a": 3}, {"a": 1}, max_repetitions=0.3)
     assert mixture({"a": 10}, {"a": 1}, max_repetitions=0.3).total_rows == 3
 
@@ -232,7 +237,43 @@ def test_positions_outside_the_mixture() -> None:
         ({"shares": {"a": 1.0}, "max_repetitions": 0}, "max_repetitions"),
         ({"shares": {"a": 1.0}, "max_repetitions": float("nan")}, "max_repetitions"),
         ({"shares": {"a": 1.0}, "total_rows": 0}, "total_rows"),
-        ({"shares": {"a": 1.0}, "epochs": 1}, "epochs"),
+        ({"shares": {"a": 1.0}, "epochs": 0}, "epochs"),
+        ({"shares": {"a": 1.0}, "epoch": 1}, "epoch"),
+        ({"shares": {"a": 1.0}, "epochs": 1, "total_rows": 5}, "only one of total_rows and epochs"),
+        ({"shares": {"a": 1.0}, "sources": ["a"]}, "sources: either shares or sources"),
+        ({}, "shares: they are needed"),
+        ({"sources": ["a", "a"]}, "sources\n.*a source named twice"),
+        ({"shares": {"t": 1, "a": 1}, "groups": {"t": ["a", "b"]}}, "a would have two: it is in a and in t"),
+        ({"shares": {"t": 1}, "groups": {"t": ["a", "b"]}, "within": {"t": {"a": 1}}}, "within: t: .* part of a, b"),
+        ({"shares": {"a": 1}, "within": {"t": {"a": 1}}}, "within: t: no such group here; there are: none"),
+        ({"sources": ["a"], "temperature": 0}, "temperature"),
+        ({"shares": {"a": 1}, "max_repetitions_by_source": {"b": 2}}, "max_repetitions_by_source: b: not in this"),
+        ({"shares": {"a": 1}, "snapshots": {"b": ["1"]}}, "snapshots: b: not in this mixture, which has a"),
+        ({"shares": {"a": 1}, "held_out": {"by_source": {"b": {"rows": 2}}}}, "held_out.by_source: b: not in"),
+        ({"shares": {"a": 1}, "held_out": {"rows": 2, "tokens": 3}}, "held_out\n.*not both"),
+        ({"shares": {"a": 1}, "held_out": {}}, "held_out\n.*is needed"),
+        ({"shares": {"a": 1}, "held_out": {"by_source": {"a": {}}}}, "held_out.by_source.a\n.*one of them"),
+        ({"shares": {"a": 1}, "continues": "first", "from_row": 2}, "continues\n.*pretrain@v1"),
+        ({"shares": {"a": 1}, "continues": "first@v1"}, ": both go together"),
+        ({"shares": {"a": 1}, "from_row": 1}, ": both go together"),
+        ({"phases": [{"name": "x"}]}, "shares: they are needed"),
+        ({"shares": {"a": 1}, "phases": [{"name": "x"}, {"name": "x", "rows": 1}]}, "two phases of one name"),
+        ({"shares": {"a": 1}, "phases": [{"name": "x"}, {"name": "y"}]}, "only one phase can be without"),
+        ({"shares": {"a": 1}, "phases": [{"name": "x", "rows": 1, "tokens": 2}]}, "phases.0\n.*only one of"),
+        (
+            {"shares": {"a": 1}, "phases": [{"name": "x", "rows": 1}], "total_rows": 3},
+            "total_rows: each phase has a length",
+        ),
+        ({"shares": {"a": 1}, "phases": [{"name": "x", "fraction": 0.9}]}, "add up to 0.9, not to 1"),
+        (
+            {"shares": {"a": 1}, "phases": [{"name": "x", "fraction": 0.9}, {"name": "y", "rows": 3}]},
+            "one without any is the rest",
+        ),
+        (
+            {"shares": {"a": 1}, "phases": [{"name": "x", "fraction": 1}, {"name": "y"}]},
+            "leave nothing for the phase without",
+        ),
+        ({"phases": [{"name": "x", "shares": {"a": -1}}]}, "phases.0.shares.a\n.*greater than or equal to 0"),
     ],
 )
 def test_impossible_recipes(wrong: dict[str, object], message: str) -> None:

@@ -1,0 +1,42 @@
+"""Which rows are kept for validation: the first ones of a permutation that depends on the source's name and size alone.
+
+Guarantees that mixtures of other seeds and shares hold out the same rows, and that more held out means the same and
+others. A document cut in two by packing may be in a held-out row and in one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_assets.stages.mix.recipe import HeldOutAmount
+from llm_assets.stages.mix.shares import MixtureError
+from llm_assets.stages.mix.stream import Stream
+
+_STEP = 4096
+
+TokensOf = Callable[[NDArray[np.int64]], NDArray[np.integer]]
+"""Tokens of each of the given rows of a source."""
+
+
+def held_out_count(source: str, rows: int, amount: HeldOutAmount, tokens_of: TokensOf) -> int:
+    """How many rows of a source that has `rows` are held out: just as many as have the tokens, or the number given.
+
+    Raises MixtureError where the source has less than is asked for.
+    """
+    if amount.rows is not None:
+        if amount.rows > rows:
+            raise MixtureError(f"held_out: {amount.rows} rows of source {source!r}, which has {rows}: hold out fewer")
+        return amount.rows
+    stream, wanted, found = Stream.of(source, 0, rows), amount.tokens or 0, 0
+    for first in range(0, rows, _STEP):
+        if not wanted:
+            return 0
+        chosen = stream.held_out_rows(first, min(first + _STEP, rows))
+        tokens = found + np.cumsum(tokens_of(chosen), dtype=np.int64)
+        if tokens[-1] >= wanted:
+            return first + int(np.searchsorted(tokens, wanted)) + 1
+        found = int(tokens[-1])
+    raise MixtureError(f"held_out: {wanted} tokens of source {source!r}, which has {found}: hold out fewer")

@@ -1,0 +1,106 @@
+"""The exact shares of a phase: what a recipe says of sources and groups, and what follows from sizes.
+
+Guarantees fractions that add up to 1 and have a common denominator that a schedule can keep. Given shares are never
+rounded; those that follow from sizes are, to billionths, where their temperature is not 1 or their denominators do not
+go together otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Context, Decimal
+from fractions import Fraction
+
+from llm_assets.stages.mix.recipe import PhaseShares, exact
+from llm_assets.stages.mix.schedule import MAX_PERIOD, whole_weights
+
+BILLION = 10**9
+_CONTEXT = Context(prec=40)
+
+
+class MixtureError(ValueError):
+    """A recipe that cannot be followed with the rows there are. The message says what would do."""
+
+
+def shares_of(shares: PhaseShares, sizes: Mapping[str, int]) -> dict[str, Fraction]:
+    """The share of each source of a phase: fractions that add up to 1.
+
+    `sizes` are the rows of each source that may be used. Raises MixtureError where a share that follows from sizes
+    is of sources that have no rows.
+    """
+    exactly = _shares(shares, sizes, rounded=False)
+    if _can_be_kept(exactly) is None:
+        return exactly
+    rounded = _shares(shares, sizes, rounded=True)
+    if why := _can_be_kept(rounded):
+        raise MixtureError(f"phase {shares.phase!r}: {why}")
+    return rounded
+
+
+def _can_be_kept(shares: Mapping[str, Fraction]) -> str | None:
+    """Why a schedule cannot keep the shares; None where it can."""
+    try:
+        whole_weights([*shares.values()])
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _shares(shares: PhaseShares, sizes: Mapping[str, int], *, rounded: bool) -> dict[str, Fraction]:
+    if shares.shares is None:
+        terms = {term: sum(sizes.get(name, 0) for name in shares.members(term)) for term in shares.terms}
+        of_terms = divided(terms, shares.temperature, rounded=rounded, what=f"phase {shares.phase!r}")
+    else:
+        total = sum(map(exact, shares.shares.values()))
+        of_terms = {term: exact(share) / total for term, share in shares.shares.items()}
+    found: dict[str, Fraction] = {}
+    for term, share in of_terms.items():
+        for name, part in _parts(shares, term, share, sizes, rounded=rounded).items():
+            found[name] = share * part
+    return found
+
+
+def _parts(
+    shares: PhaseShares, term: str, share: Fraction, sizes: Mapping[str, int], *, rounded: bool
+) -> dict[str, Fraction]:
+    """How the share of a term is divided among its sources: parts that add up to 1."""
+    if term not in shares.groups:
+        return {term: Fraction(1)}
+    if term in shares.within:
+        total = sum(map(exact, shares.within[term].values()))
+        return {name: exact(part) / total for name, part in shares.within[term].items()}
+    if not share:
+        return dict.fromkeys(shares.members(term), Fraction(1, len(shares.members(term))))
+    members = {name: sizes.get(name, 0) for name in shares.members(term)}
+    return divided(members, shares.temperature, rounded=rounded, what=repr(term))
+
+
+def divided(sizes: Mapping[str, int], temperature: Fraction, *, rounded: bool, what: str) -> dict[str, Fraction]:
+    """1, divided in the proportion size^(1 / temperature); 0 where there is no size.
+
+    Computed in decimal numbers of 40 digits, which are the same on every machine. Rounded parts are billionths, at
+    least one; what rounding leaves over or lacks is the largest one's.
+    """
+    if not any(sizes.values()):
+        raise MixtureError(
+            f"the shares of {what} follow from sizes, but none of its sources has a row that may be used"
+        )
+    if temperature == 1 and not rounded and sum(sizes.values()) <= MAX_PERIOD:
+        return {name: Fraction(size, sum(sizes.values())) for name, size in sizes.items()}
+    exponent = _CONTEXT.divide(Decimal(temperature.denominator), Decimal(temperature.numerator))
+    largest = max(sizes.values())
+    # relative to the largest: at most 1, however small the temperature
+    powers = {
+        name: _CONTEXT.power(_CONTEXT.divide(Decimal(size), Decimal(largest)), exponent) if size else Decimal(0)
+        for name, size in sizes.items()
+    }
+    total = Decimal(0)
+    for name in sorted(powers):
+        total = _CONTEXT.add(total, powers[name])
+    parts = {
+        name: max(1, round(_CONTEXT.divide(_CONTEXT.multiply(power, Decimal(BILLION)), total))) if sizes[name] else 0
+        for name, power in powers.items()
+    }
+    most = max(sorted(parts), key=lambda name: parts[name])
+    parts[most] += BILLION - sum(parts.values())
+    return {name: Fraction(part, BILLION) for name, part in parts.items()}
