@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,32 @@ def _agreement(ours: Rows, theirs: Rows, rule_set: str) -> Agreement:
         if bool(broken) != bool(reasons):
             differences.append(Difference(mine["id"], tuple(broken), tuple(reasons)))
     return Agreement(rule_set, len(ours), kept, tuple(differences))
+
+
+@dataclass(frozen=True)
+class WordAgreement:
+    """How far two sides split the same documents into the same words.
+
+    `same` documents have the same words, `near` ones as many to within 1 %; of the places where one side or the other
+    has a word begin, `share` is of those where both do.
+    """
+
+    documents: int
+    same: int
+    near: int
+    share: float
+
+
+def word_agreement(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> WordAgreement:
+    """Raises ValueError where the documents are not as many."""
+    same = near = common = either = 0
+    for mine, other in zip(ours, theirs, strict=True):
+        starts, others = set(accumulate(map(len, mine))), set(accumulate(map(len, other)))
+        same += starts == others
+        near += abs(len(mine) - len(other)) <= 0.01 * len(other)
+        common += len(starts & others)
+        either += len(starts | others)
+    return WordAgreement(len(ours), same, near, common / either if either else 1.0)
 
 
 def same_text(ours: Rows, theirs: Rows) -> tuple[int, int]:

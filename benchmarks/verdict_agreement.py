@@ -22,17 +22,21 @@ from benchmarks.cleaning_verdicts import (
     Agreement,
     Difference,
     Rows,
+    WordAgreement,
     agreements,
     marks,
     percent,
     read_rows,
     same_text,
     symbols,
+    word_agreement,
 )
 from benchmarks.corpus import data, write_warm_up
 from benchmarks.environment import peer_python
 from benchmarks.harness import ROOT, Contender, progress, run_once, work_folder
 from benchmarks.ours.cleaning import verdicts
+from llm_assets.stages.clean.marks import words_of
+from llm_assets.stages.clean.measure import WordSplit
 
 TARGET = ROOT / "docs/verdicts.md"
 RULE_SETS = ("gopher_quality", "gopher_repetition", "fineweb", "c4_documents", "c4")
@@ -65,16 +69,19 @@ def wikitext_articles() -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A corpus, and what three say of it: this project, datatrove with the same words, and datatrove as it comes.
+    """A corpus, and what is said of it: by this project and by datatrove, with words at white space and at punctuation.
 
-    `by_default` is of every `step`-th document alone.
+    `at_marks`, ours, and `by_default`, which is datatrove as it comes, are of every `step`-th document alone; `words`
+    says how far both have the same words there.
     """
 
     corpus: str
     documents: Documents
     ours: Rows
     same_words: Rows
+    at_marks: Rows
     by_default: Rows
+    words: WordAgreement
     step: int
 
     @property
@@ -82,29 +89,39 @@ class Comparison:
         """What this project says of the documents that `by_default` is about."""
         return self.ours[:: self.step]
 
-    def agreements(self) -> tuple[list[Agreement], list[Agreement]]:
-        """With the same words, and with datatrove's own."""
-        return (
-            agreements(self.ours, self.same_words, RULE_SETS),
-            agreements(self.sampled, self.by_default, RULE_SETS),
-        )
+    def at_white_space(self) -> list[Agreement]:
+        """Where both split at white space."""
+        return agreements(self.ours, self.same_words, RULE_SETS)
 
-    def explained(self, agreement: Agreement) -> int:
-        """Of the differences with datatrove's words, those that go where only its words are replaced by ours."""
-        of_same_words = {row["id"]: bool(row["verdicts"][agreement.rule_set]) for row in self.same_words}
-        return sum(of_same_words[each.document] == bool(each.ours) for each in agreement.differences)
+    def at_punctuation(self) -> list[Agreement]:
+        """Where we split at punctuation, and datatrove as it comes."""
+        return agreements(self.at_marks, self.by_default, RULE_SETS)
+
+    def with_other_words(self) -> list[Agreement]:
+        """Where we split at white space, and datatrove as it comes."""
+        return agreements(self.sampled, self.by_default, RULE_SETS)
 
 
 def theirs(documents: Documents, job: Mapping[str, object], work: Path) -> Rows:
     """What datatrove says of the documents. The job is that of `peers/datatrove_cleaning.py`, less what is read."""
+    _ask("benchmarks.peers.datatrove_cleaning", documents, job, work)
+    return read_rows(work)
+
+
+def their_words(documents: Documents, work: Path) -> list[list[str]]:
+    """The words of each document by datatrove's default."""
+    _ask("benchmarks.peers.datatrove_words", documents, {}, work)
+    return [row["words"] for row in read_rows(work, "words.jsonl")]
+
+
+def _ask(module: str, documents: Documents, job: Mapping[str, object], work: Path) -> None:
     work.mkdir()
     with zstandard.open(work / "corpus.jsonl.zst", "wb") as lines:
         for name, text in documents:
             lines.write(json.dumps({"id": name, "text": text}).encode() + b"\n")
     write_warm_up(work / "warm-up.jsonl.zst")
     paths = {"corpus": str(work / "corpus.jsonl.zst"), "warm_up": str(work / "warm-up.jsonl.zst")}
-    run_once(Contender("datatrove", peer_python("datatrove"), "benchmarks.peers.datatrove_cleaning", job), paths, work)
-    return read_rows(work)
+    run_once(Contender("datatrove", peer_python("datatrove"), module, job), paths, work)
 
 
 def with_same_words(documents: Documents, work: Path) -> Rows:
@@ -112,18 +129,21 @@ def with_same_words(documents: Documents, work: Path) -> Rows:
     return theirs(documents, {"words": "white space", "marks": marks()}, work)
 
 
-def ours(documents: Documents) -> Rows:
-    """What this project says of them."""
+def ours(documents: Documents, words: WordSplit = "white_space") -> Rows:
+    """What this project says of them, with words split so."""
     names, texts = zip(*documents, strict=True)
-    return list(verdicts(names, pa.array(texts, pa.large_string())))
+    return list(verdicts(names, pa.array(texts, pa.large_string()), words))
 
 
 def _compare(corpus: str, documents: Documents, step: int, work: Path) -> Comparison:
     progress(f"{corpus}: {len(documents):,} documents …")
     work.mkdir()
     same_words = with_same_words(documents, work / "same-words")
-    by_default = theirs(documents[::step], {"words": "default"}, work / "default")
-    return Comparison(corpus, documents, ours(documents), same_words, by_default, step)
+    sample = documents[::step]
+    by_default = theirs(sample, {"words": "default"}, work / "default")
+    words = word_agreement([words_of(text) for _, text in sample], their_words(sample, work / "words"))
+    at_marks = ours(sample, "punctuation")
+    return Comparison(corpus, documents, ours(documents), same_words, at_marks, by_default, words, step)
 
 
 def _explained_by_symbols(comparison: Comparison, agreement: Agreement, work: Path) -> set[str]:
@@ -140,7 +160,7 @@ def _explained_by_symbols(comparison: Comparison, agreement: Agreement, work: Pa
 def _same_words_page(comparisons: Sequence[Comparison], work: Path) -> Iterator[str]:
     yield "| corpus | rule set | documents | both keep | agree | differ |"
     yield "|---|---|---|---|---|---|"
-    found = [(each, agreement) for each in comparisons for agreement in each.agreements()[0]]
+    found = [(each, agreement) for each in comparisons for agreement in each.at_white_space()]
     for each, agreement in found:
         yield (
             f"| {each.corpus} | `{agreement.rule_set}` | {agreement.documents:,} | {agreement.kept:,} "
@@ -171,17 +191,25 @@ def _told(rule_set: str, difference: Difference, by_symbols: bool) -> str:
 
 
 def _default_words_page(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    yield "| corpus | rule set | documents | both keep | agree | differ | of these, by the words alone |"
+    yield "| corpus | documents | the same words | as many to within 1 % | word boundaries both have |"
+    yield "|---|---|---|---|---|"
+    for each in comparisons:
+        words = each.words
+        same, near = percent(words.same / words.documents), percent(words.near / words.documents)
+        yield f"| {each.corpus} | {words.documents:,} | {same} | {near} | {percent(words.share)} |"
+    yield "\n| corpus | rule set | documents | both keep | agree | differ | agree with our words at white space |"
     yield "|---|---|---|---|---|---|---|"
     reasons: list[str] = []
     for each in comparisons:
-        for agreement in each.agreements()[1]:
+        for agreement, otherwise in zip(each.at_punctuation(), each.with_other_words(), strict=True):
             yield (
                 f"| {each.corpus} | `{agreement.rule_set}` | {agreement.documents:,} | {agreement.kept:,} "
-                f"| {percent(agreement.share)} | {len(agreement.differences):,} | {each.explained(agreement):,} |"
+                f"| {percent(agreement.share)} | {len(agreement.differences):,} | {percent(otherwise.share)} |"
             )
             if agreement.differences:
                 reasons.append(f"- {each.corpus}, `{agreement.rule_set}`: {agreement.reasons()}.")
+            if otherwise.differences:
+                reasons.append(f"- {each.corpus}, `{agreement.rule_set}`, ours at white space: {otherwise.reasons()}.")
     yield "\nWho drops what the other keeps, by the first rule named:\n"
     yield from reasons
 
@@ -208,8 +236,9 @@ For English, datatrove's words and sentences are those of spaCy's blank pipeline
 large corpora it gets a sample: {steps}.
 
 There every comma, bracket and full stop is a word: a text has more words, fewer of them have a letter, lines are fewer
-per word, and n-grams that repeat are found where punctuation repeats. "By the words alone" counts the differences that
-are gone once only datatrove's splitting into words and sentences is replaced by that at white space.
+per word, and n-grams that repeat are found where punctuation repeats. `words: punctuation` splits so here, too. The
+last column is what the default, `words: white_space`, gives. To datatrove an empty line is a sentence; C4's edits take
+such lines away, but `c4_documents` has none.
 """
     yield from _default_words_page(comparisons)
 

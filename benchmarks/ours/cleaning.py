@@ -19,7 +19,7 @@ from benchmarks.inside import Stopwatch, contend
 from llm_assets.stages.clean.count import StopWords
 from llm_assets.stages.clean.judge import judge
 from llm_assets.stages.clean.line_edits import LineEdits, edit_lines
-from llm_assets.stages.clean.measure import measure
+from llm_assets.stages.clean.measure import WordSplit, measure
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
 from llm_assets.stages.clean.rules import RuleSet
@@ -74,10 +74,15 @@ Reasons = list[list[str]]
 """For each document the rules that it breaks, as `<rule set>.<rule>`."""
 
 
-def reasons_of(texts: pa.LargeStringArray, rule_sets: Mapping[str, RuleSet], stopwatch: Stopwatch) -> Reasons:
+def reasons_of(
+    texts: pa.LargeStringArray,
+    rule_sets: Mapping[str, RuleSet],
+    stopwatch: Stopwatch,
+    words: WordSplit = "white_space",
+) -> Reasons:
     """Measure every statistic of each text and judge it by all these rule sets."""
     with stopwatch.phase("measure"):
-        statistics = measure(texts, _STOP_WORDS)
+        statistics = measure(texts, _STOP_WORDS, words)
     with stopwatch.phase("judge"):
         rules = [rule for name, each in rule_sets.items() for rule in each.rules(name)]
         reasons = judge(statistics, rules).reasons()
@@ -90,10 +95,13 @@ def edited_texts(texts: pa.LargeStringArray, stopwatch: Stopwatch) -> pa.LargeSt
         return edit_lines(texts, C4_LINES)[0]
 
 
-def verdicts(ids: Sequence[str], texts: pa.LargeStringArray) -> Iterator[dict[str, Any]]:
+def verdicts(
+    ids: Sequence[str], texts: pa.LargeStringArray, words: WordSplit = "white_space"
+) -> Iterator[dict[str, Any]]:
     """Of each document a row as in `work/verdicts.jsonl`."""
     edited = edited_texts(texts, Stopwatch())
-    of_text, of_edited = reasons_of(texts, OF_TEXT, Stopwatch()), reasons_of(edited, OF_EDITED, Stopwatch())
+    of_text = reasons_of(texts, OF_TEXT, Stopwatch(), words)
+    of_edited = reasons_of(edited, OF_EDITED, Stopwatch(), words)
     for name, broken, broken_edited, text in zip(ids, of_text, of_edited, edited.to_pylist(), strict=True):
         row: dict[str, Any] = {"id": name, "verdicts": {each: [] for each in (*OF_TEXT, *OF_EDITED)}}
         for rule in (*broken, *broken_edited):

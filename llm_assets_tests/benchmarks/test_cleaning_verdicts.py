@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cleaning_verdicts import Difference, agreements, marks, percent, same_text, symbols
+from benchmarks.cleaning_verdicts import Difference, agreements, marks, percent, same_text, symbols, word_agreement
 
 
 def row(name: str, broken: list[str], text: str | None = None) -> dict[str, Any]:
@@ -52,3 +52,12 @@ def test_marks_and_symbols_are_characters_of_their_kind() -> None:
     found = marks()
     assert "." in found["terminal"] and "。" in found["terminal"] and "a" not in found["terminal"]
     assert ")" in found["closing"] and "⟦" in symbols() and "a" not in symbols()
+
+
+def test_words_agree_where_they_begin_at_the_same_characters() -> None:
+    theirs = [["a", "b", "cd"], ["x"] * 200, ["x"] * 200]
+    agreement = word_agreement([["a", "b", "cd"], ["xx", *["x"] * 198], ["xx"] * 100], theirs)
+    assert (agreement.documents, agreement.same, agreement.near) == (3, 1, 2)
+    assert agreement.share == (3 + 199 + 100) / (3 + 200 + 200)
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        word_agreement([], theirs)

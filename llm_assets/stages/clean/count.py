@@ -14,6 +14,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from llm_assets.stages.clean.kernels import uncounted
+from llm_assets.stages.clean.punctuation import CUTTING, Splitter, cut_exception, cut_stretch
+
 # Flags of a code point in the class table; `unicode_classes` says which have which.
 SPACE: Final = 1
 LINE_BREAK: Final = 2
@@ -107,12 +110,14 @@ def count(
     starts: _Places,
     sizes: _Places,
     ends: _Places,
+    splitter: Splitter | None,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Counts of every document int64[documents, COLUMNS], and the `bounds` of `ngrams.Words`.
 
     Document i is `data[offsets[i]:offsets[i + 1]]`, under 2 GiB; `classes` is `class_table()`. Where the words stand
     is written to `starts`, `sizes` and `ends` (int32, as `ngrams.Words` has them), which need room for half the bytes
-    and a word per document.
+    and a word per document; with a splitter, whose words are words then instead of those at white space, for all bytes.
+    Sentences end then at words too: behind one that is a terminal mark, and symbols behind that.
     """
     counts = np.zeros((len(offsets) - 1, COLUMNS), np.int64)
     bounds = np.zeros(len(offsets), np.int64)
@@ -120,12 +125,12 @@ def count(
         text = data[offsets[document] : offsets[document + 1]]
         first = bounds[document]
         row = counts[document]
-        _count_document(text, classes, stop_words, row, starts[first:], sizes[first:], ends[first:])
+        _count_document(text, classes, stop_words, row, starts[first:], sizes[first:], ends[first:], splitter)
         bounds[document + 1] = first + row[WORDS]
     return counts, bounds
 
 
-@numba.njit(nogil=True, cache=True)
+@uncounted
 def _count_document(
     text: _Bytes,
     classes: _Bytes,
@@ -134,11 +139,13 @@ def _count_document(
     starts: _Places,
     sizes: _Places,
     ends: _Places,
+    splitter: Splitter | None,
 ) -> None:
     """Count one document into its row of zeros. One long function: a call for each word takes a third of the speed."""
     position = line_start = word_end = spaces = words = word_characters = sentences = longest = 0
     uppers = digits = ellipses = 0
-    unfinished = 0  # 1 where the line has words behind its last end of a sentence
+    # 1 where the line has words behind its last end of a sentence; with a splitter 2 where that end is not behind us.
+    unfinished = 0
     stop_words_seen = np.uint64(0)
     while position < len(text):
         # `_decode` would do for ASCII too, here and within a word, but the call is dear.
@@ -157,7 +164,7 @@ def _count_document(
                 row[LINES] += 1
                 row[ELLIPSIS_LINES] += _ends_in_ellipsis(text, line_start, word_end)
                 row[TERMINAL_LINES] += _ends_as_in_c4(text, line_start, word_end)
-                sentences += unfinished
+                sentences += unfinished != 0
                 unfinished = 0
                 line_start = position
             continue
@@ -167,7 +174,7 @@ def _count_document(
         word_start = position
         continuing = dots = 0
         ended, wide = -1, False  # the byte behind the last mark that ends a sentence, and what closes it
-        some, every = np.uint8(0), np.uint8(0xFF)
+        some, every, cutting = np.uint8(0), np.uint8(0xFF), np.uint8(0)
         while True:
             some |= kind
             every &= kind
@@ -179,12 +186,16 @@ def _count_document(
                     uppers += (kind >> _UPPER_BIT) & 1
                     digits += (kind >> _DIGIT_BIT) & 1
                     ellipses += code == _ELLIPSIS
+                    if splitter is not None:
+                        cutting |= splitter.marks[code]
                 elif code == _DOT:
                     dots = dots + 1 if dots and text[position - 2] == _DOT else 1
                     if dots == 3:
                         ellipses += 1
                         dots = 0
-                if kind & TERMINAL:
+                if splitter is not None:
+                    pass
+                elif kind & TERMINAL:
                     sentences += wide and ended < position - size
                     ended, wide = position, code >= _WIDE
                 elif kind & CLOSING and ended == position - size:
@@ -198,27 +209,51 @@ def _count_document(
             if kind & SPACE:
                 break
         word_end = position
+        stretch_end, whole = word_end, True
         characters = word_end - word_start - continuing
-        sentences += ended == word_end or wide
-        unfinished = ended != word_end
-        longest = max(longest, characters)
-        word_characters += characters
-        starts[words], sizes[words], ends[words] = word_start, word_end - word_start, word_characters
-        words += 1
-        row[ALPHABETIC_WORDS] += (some & ALPHABETIC) != 0
-        row[UPPER_WORDS] += (every & UPPER) != 0
-        if not every & SYMBOL:
-            row[NON_SYMBOL_WORDS] += 1
-            row[NON_SYMBOL_CHARACTERS] += characters
-        candidate = stop_words.first[_bucket(word_end - word_start, text[word_start], text[word_end - 1])]
-        if candidate != _NO_WORD:
-            stop_words_seen |= _stop_word_bit(text[word_start:word_end], candidate, stop_words)
+        if splitter is None:
+            sentences += ended == word_end or wide
+            unfinished = ended != word_end
+        else:
+            if some & (SYMBOL | DIGIT) or cutting & CUTTING:
+                marks, lexicon, known, cuts = splitter
+                cut_stretch(text, word_start, word_end, marks, lexicon, known, cuts)
+                whole = False
+            else:
+                whole = cut_exception(text, word_start, word_end, splitter.lexicon, splitter.cuts) < 2
+        while True:
+            if splitter is not None and not whole:
+                word_end, characters, some, every = _word(text, word_start, stretch_end, classes, splitter.cuts)
+            longest = max(longest, characters)
+            word_characters += characters
+            starts[words], sizes[words], ends[words] = word_start, word_end - word_start, word_characters
+            words += 1
+            row[ALPHABETIC_WORDS] += (some & ALPHABETIC) != 0
+            row[UPPER_WORDS] += (every & UPPER) != 0
+            if not every & SYMBOL:
+                row[NON_SYMBOL_WORDS] += 1
+                row[NON_SYMBOL_CHARACTERS] += characters
+            candidate = stop_words.first[_bucket(word_end - word_start, text[word_start], text[word_end - 1])]
+            if candidate != _NO_WORD:
+                stop_words_seen |= _stop_word_bit(text[word_start:word_end], candidate, stop_words)
+            if splitter is None:
+                break
+            if characters == 1 and every & TERMINAL:
+                unfinished = 2
+            elif unfinished < 2:
+                unfinished = 1
+            elif not every & SYMBOL:
+                sentences += 1
+                unfinished = 1
+            if word_end == stretch_end:
+                break
+            word_start = word_end
 
     if line_start < len(text):
         row[LINES] += 1
         row[ELLIPSIS_LINES] += _ends_in_ellipsis(text, line_start, word_end)
         row[TERMINAL_LINES] += _ends_as_in_c4(text, line_start, word_end)
-    row[SENTENCES] = sentences + unfinished
+    row[SENTENCES] = sentences + (unfinished != 0)
     row[FOREIGN_UPPERS] = uppers
     row[FOREIGN_DIGITS] = digits
     row[ELLIPSES] = ellipses
@@ -229,7 +264,33 @@ def _count_document(
     row[STOP_WORDS] = _ones(stop_words_seen)
 
 
-@numba.njit(nogil=True, cache=True)
+@uncounted
+def _word(
+    text: _Bytes, start: int, stretch_end: int, classes: _Bytes, cuts: _Bytes
+) -> tuple[int, int, np.uint8, np.uint8]:
+    """Where the word ends that starts here, its characters, and the flags of some and of every of them.
+
+    A cut that it ends at is taken away.
+    """
+    position, characters = start, 0
+    some, every = np.uint8(0), np.uint8(0xFF)
+    while True:
+        code, size = np.int64(text[position]), 1
+        if code >= 0x80:
+            code, size = _decode(text, position)
+        kind = classes[code]
+        some |= kind
+        every &= kind
+        characters += 1
+        position += size
+        if position >= stretch_end:
+            return stretch_end, characters, some, every
+        if cuts[position]:
+            cuts[position] = 0
+            return position, characters, some, every
+
+
+@uncounted
 def _decode(text: _Bytes, position: int) -> tuple[np.int64, int]:
     """The code point at `position` and its size in bytes. A byte that starts none before the end stands alone."""
     lead = np.int64(text[position])
@@ -246,7 +307,7 @@ def _decode(text: _Bytes, position: int) -> tuple[np.int64, int]:
     return lead, 1
 
 
-@numba.njit(nogil=True, cache=True)
+@uncounted
 def _tail(text: _Bytes, position: int) -> np.int64:
     return np.int64(text[position]) & 0x3F
 

@@ -41,7 +41,7 @@ _load: Any = intrinsic(_load_typed)
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _word_at(data: _Bytes, position: int, size: int) -> np.uint64:
+def word_at(data: _Bytes, position: int, size: int) -> np.uint64:
     """The first `size` (1 to 8) bytes from `position` on, the others 0."""
     if position + 8 <= len(data):
         return _load(data, position) & (_ALL >> np.uint64(64 - 8 * size))
@@ -61,7 +61,7 @@ def hash_bytes(data: _Bytes, start: int, size: int) -> np.uint64:
         start += 8
         size -= 8
     if size > 0:
-        state = (state ^ _word_at(data, start, size)) * _MIX
+        state = (state ^ word_at(data, start, size)) * _MIX
     return mix(state)
 
 
@@ -81,4 +81,4 @@ def same_bytes(data: _Bytes, left: int, right: int, size: int) -> bool:
         left += 8
         right += 8
         size -= 8
-    return size <= 0 or _word_at(data, left, size) == _word_at(data, right, size)
+    return size <= 0 or word_at(data, left, size) == word_at(data, right, size)

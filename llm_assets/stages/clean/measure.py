@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from llm_assets.stages.clean import count, lines, ngrams, phrases
+from llm_assets.stages.clean.marks import splitter
 from llm_assets.stages.clean.texts import text_buffers
 from llm_assets.stages.clean.unicode_classes import class_table
+
+WordSplit = Literal["white_space", "punctuation"]
+"""What separates words: white space alone, or punctuation marks too, which are words themselves (`punctuation`)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ STATISTICS: Final = (
     Statistic("bytes", pa.int64(), "bytes of the text in UTF-8"),
     Statistic("characters", pa.int64(), "code points: len(text)"),
     Statistic("lines", pa.int64(), "len(text.splitlines()): blank lines count, an empty text has none"),
-    Statistic("words", pa.int64(), "len(text.split())"),
+    Statistic("words", pa.int64(), "len(text.split()), or the words that `punctuation` finds"),
     Statistic("non_symbol_words", pa.int64(), "words with a character that `is_symbol` denies"),
     Statistic("stop_words", pa.int64(), "how many different stop words are a word of the text, case and all"),
     Statistic("mean_word_length", pa.float64(), "characters per word, over the non-symbol words"),
@@ -85,9 +89,11 @@ occurred before counts, without spaces, and reading goes on behind it, else at t
 does datatrove read Rae et al. 2021, arXiv:2112.11446, table A1; but there an n-gram is its words run together, so that
 "1 23" and "12 3" are one.
 
-A sentence ends where a word ends with a character that `is_terminal`, but for any that `is_closing` behind it;
-within a word, before whatever else follows a terminal mark from U+3000 on, of scripts without spaces. Phrases are found
-whatever the case of ASCII letters.
+With `words` "punctuation" every statistic that speaks of words means those that `punctuation` finds, and a sentence of
+a line ends behind a word that is one terminal mark, and the words of symbols that follow. Otherwise a sentence ends
+where a word ends with a character that `is_terminal`, but for any that `is_closing` behind it; within a word, before
+whatever else follows a terminal mark from U+3000 on, of scripts without spaces. Phrases are found whatever the case of
+ASCII letters.
 """
 
 STATISTICS_TYPE: Final = pa.struct([pa.field(each.name, each.type) for each in STATISTICS])
@@ -102,8 +108,10 @@ _Counts = npt.NDArray[np.int64]
 _Values = npt.NDArray[np.float64]
 
 
-def measure(texts: pa.LargeStringArray, stop_words: count.StopWords) -> pa.StructArray:
-    """Statistics of each text: a struct array of `STATISTICS_TYPE`, as long as `texts`.
+def measure(
+    texts: pa.LargeStringArray, stop_words: count.StopWords, words: WordSplit = "white_space"
+) -> pa.StructArray:
+    """Statistics of each text, with words split so: a struct array of `STATISTICS_TYPE`, as long as `texts`.
 
     Raises TypeError and ValueError as `text_buffers` does, and ValueError for a text of 2 GiB or more. The texts are
     valid UTF-8, as Arrow's are; of others the numbers mean nothing, and no byte outside the text matters.
@@ -112,16 +120,16 @@ def measure(texts: pa.LargeStringArray, stop_words: count.StopWords) -> pa.Struc
     sizes = np.diff(offsets)
     if len(sizes) and sizes.max() > _MAX_BYTES:
         raise ValueError(f"a text of {sizes.max():,} bytes: at most {_MAX_BYTES:,} can be measured")
-    words = _Words(offsets, data, stop_words)
+    counted = _Words(offsets, data, stop_words, words)
     line_counts = lines.count_lines(offsets, data, class_table(), count.SPACE, count.TERMINAL)
     phrase_counts, entropies = phrases.count_phrases(offsets, data)
     columns = {
         "bytes": sizes,
-        **_word_statistics(words.counts),
-        **_character_statistics(words.counts, phrase_counts),
-        **_line_statistics(line_counts, words.counts),
-        **_ngram_statistics(words.ngrams, words.counts),
-        "word_entropy": np.round(words.entropies, _DECIMALS),
+        **_word_statistics(counted.counts),
+        **_character_statistics(counted.counts, phrase_counts),
+        **_line_statistics(line_counts, counted.counts),
+        **_ngram_statistics(counted.ngrams, counted.counts),
+        "word_entropy": np.round(counted.entropies, _DECIMALS),
         "entropy": np.round(entropies, _DECIMALS),
         **_phrase_statistics(phrase_counts),
     }
@@ -133,9 +141,14 @@ class _Words:
     """What `count` and `ngrams` find, of a few documents at a time: one tells the other where the words stand."""
 
     def __init__(
-        self, offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], stop_words: count.StopWords
+        self,
+        offsets: npt.NDArray[np.int64],
+        data: npt.NDArray[np.uint8],
+        stop_words: count.StopWords,
+        split: WordSplit,
     ) -> None:
         documents = len(offsets) - 1
+        at_marks = splitter(int(np.diff(offsets).max(initial=0))) if split == "punctuation" else None
         self.counts = np.zeros((documents, count.COLUMNS), np.int64)
         self.ngrams = np.zeros((documents, ngrams.COLUMNS), np.int64)
         self.entropies = np.zeros(documents, np.float64)
@@ -143,14 +156,17 @@ class _Words:
         for group in _groups(offsets):
             bounds = offsets[group.start : group.stop + 1]
             # At most: most of this memory is never touched, and so never taken.
-            room = int(bounds[-1] - bounds[0]) // 2 + len(bounds)
+            room = int(bounds[-1] - bounds[0]) // (1 if at_marks else 2) + len(bounds)
             places = np.empty((3, room), np.int32)
-            self.counts[group], words = count.count(bounds, data, class_table(), stop_words, *places)
+            starts, sizes, ends = places
+            self.counts[group], words = count.count(
+                bounds, data, class_table(), stop_words, starts, sizes, ends, at_marks
+            )
             longest = int(np.diff(words).max())
             if longest > len(scratch.ids):
                 scratch = ngrams.Scratch.of(2 * longest)
             self.ngrams[group], self.entropies[group] = ngrams.count_ngrams(
-                bounds, data, ngrams.Words(words, *places), scratch
+                bounds, data, ngrams.Words(words, starts, sizes, ends), scratch
             )
 
 

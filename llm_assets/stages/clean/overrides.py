@@ -172,6 +172,7 @@ _MEASURES: Final[Mapping[str, Callable[[CleanParameters], Any]]] = {
     "repair": lambda each: each.repair,
     "normalise": lambda each: each.normalise,
     "lines": lambda each: each.lines,
+    "words": lambda each: each.words,
     "stop_words": lambda each: each.stop_words,
     "splits": lambda each: each.splits,
     "pii": lambda each: each.pii and _pii_measures(each.pii),

@@ -15,7 +15,8 @@ from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_dist
 from llm_assets.stages.clean.count import StopWords
 from llm_assets.stages.clean.language import Identifier, LanguageParameters
 from llm_assets.stages.clean.line_edits import LineEdits
-from llm_assets.stages.clean.measure import STATISTICS_TYPE
+from llm_assets.stages.clean.marks import words_of
+from llm_assets.stages.clean.measure import STATISTICS_TYPE, WordSplit
 from llm_assets.stages.clean.normalise import Form
 from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
 from llm_assets.stages.clean.pii.spans import PATTERN_KINDS
@@ -64,8 +65,10 @@ class CleanParameters(Parameters):
 
     `repair` and `lines` do nothing unless told to. Unless told otherwise `pii` counts what patterns find and `language`
     labels documents; given as `{}` they mask, and ask for the published confidence. With null neither is looked at.
-    `stop_words` (1 to 64 words) is what the statistic `stop_words` counts: of all documents, or a list by language,
-    with one for all others under "*". A rule set is switched off with null; those
+    `words` says what separates the words that statistics count: white space, or punctuation marks too, which are words
+    themselves; the edits of lines count those at white space. `stop_words` (1 to 64 words) is what the statistic
+    `stop_words` counts: of all documents, or a list by language, with one for all others under "*". A rule set is
+    switched off with null; those
     null here are switched on, with their published thresholds, by `{}`. `quality` names learned models. `thresholds`
     are free ones, by statistic. A document that breaks several rules counts as dropped by the first, in the order of
     `rule_groups`. `splits` assigns documents to splits, folds and shards, and drops none.
@@ -75,6 +78,7 @@ class CleanParameters(Parameters):
     normalise: Form = "NFC"
     lines: LineEdits = LineEdits()
     pii: PiiParameters | None = Field(default_factory=flags_only)
+    words: WordSplit = "white_space"
     stop_words: tuple[str, ...] | dict[str, tuple[str, ...]] = GOPHER_STOP_WORDS
     length: LengthRule | None = LengthRule()
     language: LanguageParameters | None = Field(default_factory=labels_only)
@@ -157,6 +161,16 @@ class CleanParameters(Parameters):
                 raise ValueError("stop_words by language need the language of each document: language must not be null")
             if self.language.model is None:
                 Identifier.bundled().require(tuple(set(self.stop_words) - {OTHER_LANGUAGES}))
+        return self
+
+    @model_validator(mode="after")
+    def _stop_words_occur(self) -> Self:
+        if self.words == "punctuation":
+            lists = self.stop_words.values() if isinstance(self.stop_words, dict) else [self.stop_words]
+            split = {word: words for each in lists for word in each if (words := words_of(word)) != [word]}
+            for word, words in split.items():
+                parts = " ".join(words)
+                raise ValueError(f"stop word {word!r} never occurs with words: punctuation, which splits it: {parts}")
         return self
 
     @model_validator(mode="after")

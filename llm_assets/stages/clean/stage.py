@@ -214,12 +214,13 @@ class CleanStage:
         """The statistics, with the stop words of each document's language."""
         others = self._stop_words[OTHER_LANGUAGES]
         if languages is None or len(self._stop_words) == 1:
-            return measure(texts, others)
+            return measure(texts, others, self.parameters.words)
         options = pc.SetLookupOptions(pa.array(list(self._stop_words), pa.large_string()))
         place = pc.call_function("index_in", [languages], options).fill_null(-1).to_numpy(zero_copy_only=False)
         groups = [(place == number, words) for number, words in enumerate(self._stop_words.values())]
         groups.append((place < 0, others))
-        measured = [measure(texts.filter(pa.array(chosen)), words) for chosen, words in groups]
+        split = self.parameters.words
+        measured = [measure(texts.filter(pa.array(chosen)), words, split) for chosen, words in groups]
         order = np.concatenate([np.flatnonzero(chosen) for chosen, _ in groups])
         return pa.concat_arrays(measured).take(pa.array(np.argsort(order)))
 

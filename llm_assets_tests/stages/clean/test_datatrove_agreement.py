@@ -1,4 +1,4 @@
-"""On real text, with the same words, every rule set decides as datatrove does. All of it: docs/verdicts.md."""
+"""On real text, with words split alike, every rule set decides as datatrove does. All of it: docs/verdicts.md."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cleaning_verdicts import Rows, agreements, same_text
+from benchmarks.cleaning_verdicts import Rows, agreements, same_text, word_agreement
 from benchmarks.harness import BENCH
-from benchmarks.verdict_agreement import RULE_SETS, ours, technical_documents, wikitext_articles, with_same_words
+from benchmarks.verdict_agreement import (
+    RULE_SETS,
+    ours,
+    technical_documents,
+    their_words,
+    theirs,
+    wikitext_articles,
+    with_same_words,
+)
+from llm_assets.stages.clean.marks import words_of
 from llm_assets_tests.stages.clean.odd_text import real_data
 
 DOCUMENTS = {
@@ -25,10 +34,15 @@ def _sections() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """What is said here and what datatrove says, of a corpus by its name."""
+def datatrove() -> None:
+    """Skips where datatrove is not there."""
     if not (BENCH / "datatrove" / "bin" / "python").exists():
         pytest.skip("no .bench/datatrove: make the environment of the benchmarks first")
+
+
+@pytest.fixture(scope="module")
+def both(datatrove: None, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """What is said here and what datatrove says, of a corpus by its name."""
     made: dict[str, tuple[Rows, Rows]] = {}
 
     def rows(name: str) -> tuple[Rows, Rows]:
@@ -58,3 +72,42 @@ def test_verdicts_agree(both: Both, corpus: str, rule_set: str) -> None:
 def test_line_edits_leave_the_same_text(both: Both) -> None:
     same, kept = same_text(*both("wikitext"))
     assert same == kept > 20
+
+
+@pytest.fixture(scope="module")
+def by_default(datatrove: None, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """With words at punctuation what is said here, and what datatrove says as it comes."""
+    made: dict[str, tuple[Rows, Rows]] = {}
+
+    def rows(name: str) -> tuple[Rows, Rows]:
+        real_data("wikitext-2")
+        if name not in made:
+            documents = DOCUMENTS[name]()[:150]
+            work: Path = tmp_path_factory.mktemp(name) / "default"
+            made[name] = ours(documents, "punctuation"), theirs(documents, {"words": "default"}, work)
+        return made[name]
+
+    return rows
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("datatrove")
+@pytest.mark.parametrize("corpus", DOCUMENTS)
+@pytest.mark.parametrize("rule_set", RULE_SETS)
+def test_verdicts_agree_with_words_at_punctuation(by_default: Both, corpus: str, rule_set: str) -> None:
+    [agreement] = agreements(*by_default(corpus), [rule_set])
+    assert agreement.documents == 150
+    assert agreement.share >= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("datatrove")
+@pytest.mark.usefixtures("datatrove")
+@pytest.mark.parametrize("corpus", DOCUMENTS)
+def test_words_at_punctuation_are_those_of_spacy(corpus: str, tmp_path: Path) -> None:
+    real_data("wikitext-2")
+    documents = DOCUMENTS[corpus]()[:150]
+    agreement = word_agreement([words_of(text) for _, text in documents], their_words(documents, tmp_path / "words"))
+    assert agreement.documents == 150
+    assert agreement.near >= 148
+    assert agreement.share >= 0.999

@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 import pyarrow as pa
 import pytest
@@ -14,11 +15,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_assets.stages.clean.count import MAX_STOP_WORDS, StopWords
-from llm_assets.stages.clean.measure import STATISTICS, STATISTICS_TYPE, measure
+from llm_assets.stages.clean.measure import STATISTICS, STATISTICS_TYPE, WordSplit, measure
 from llm_assets.stages.clean.phrases import POLICY
 from llm_assets.stages.clean.published_rules import GOPHER_STOP_WORDS
 from llm_assets.stages.clean.unicode_classes import is_closing, is_symbol, is_terminal
 from llm_assets_tests.stages.clean.odd_text import LETTERS, MARKS, column, odd_text, odd_texts, real_data
+from llm_assets_tests.stages.clean.plain_words import plain_words
 
 STOP_WORDS = StopWords.of(GOPHER_STOP_WORDS)
 
@@ -44,6 +46,16 @@ def count_sentences(text: str) -> int:
             unfinished = not ended
         sentences += unfinished
     return sentences
+
+
+def count_sentences_of_words(text: str) -> int:
+    """Per line one, and one for every terminal mark behind which, but for symbols, another word stands."""
+
+    def kind(word: str) -> str:
+        return "." if len(word) == 1 and is_terminal(word) else "#" if all(map(is_symbol, word)) else "a"
+
+    kinds = ["".join(map(kind, plain_words(line))) for line in text.splitlines()]
+    return sum(1 + len(re.findall(r"\.[.#]*a", line)) for line in kinds if line)
 
 
 def duplicates(parts: Iterable[str]) -> list[str]:
@@ -72,8 +84,10 @@ def entropy(symbols: Iterable[object]) -> float:
     return -sum(count / counts.total() * math.log2(count / counts.total()) for count in counts.values())
 
 
-def expected(text: str, stop_words: tuple[str, ...] = GOPHER_STOP_WORDS) -> dict[str, float]:
-    words, lines = text.split(), text.splitlines()
+def expected(
+    text: str, stop_words: tuple[str, ...] = GOPHER_STOP_WORDS, split: WordSplit = "white_space"
+) -> dict[str, float]:
+    words, lines = plain_words(text) if split == "punctuation" else text.split(), text.splitlines()
     non_symbol = [word for word in words if not all(is_symbol(c) for c in word)]
     small = "".join(c.lower() if c.isascii() else c for c in text)
     full = [line for line in text.split("\n") if line.strip()]
@@ -108,7 +122,7 @@ def expected(text: str, stop_words: tuple[str, ...] = GOPHER_STOP_WORDS) -> dict
         "space_fraction": characters(str.isspace),
         "longest_word": max(map(len, words), default=0),
         "upper_case_word_fraction": per(sum(all(c.isupper() for c in word) for word in words), len(words)),
-        "sentences": count_sentences(text),
+        "sentences": count_sentences_of_words(text) if split == "punctuation" else count_sentences(text),
         "terminal_line_fraction": per(
             sum(line.endswith((".", "?", "!", '"', "'")) and not line.endswith("...") for line in stripped), len(lines)
         ),
@@ -149,6 +163,21 @@ def expected(text: str, stop_words: tuple[str, ...] = GOPHER_STOP_WORDS) -> dict
 def test_statistics_equal_plain_python(texts: list[str], before: int, after: int) -> None:
     measured = measure(column(texts, before, after), STOP_WORDS)
     assert measured.to_pylist() == [expected(text) for text in texts]
+
+
+with_marks = st.lists(
+    st.sampled_from([*"ab.,!?)(:-'\"…/=", *" \n\n", "the", "Of", "don't", "10km", "foo.Bar", "http://a.bc/d-e", "é。"]),
+    max_size=60,
+).map("".join)
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(odd_text, with_marks), max_size=5))
+@example(["a. b", "a.\n\n. b", 'He left. (So) "did." I! …', "a. :) b", "$ . $ b."])
+@example(["the, of! be-to", "(the) of's", "x, y, x, y, x, y, x, y, x, y, x, y, x, y, x, y"])
+def test_statistics_of_words_at_punctuation(texts: list[str]) -> None:
+    measured = measure(column(texts), STOP_WORDS, "punctuation")
+    assert measured.to_pylist() == [expected(text, split="punctuation") for text in texts]
 
 
 few_words = st.lists(st.sampled_from(["a", "b", "aa", "ab", "ß", "中", "wordlonger", "wordlonges"]), max_size=80)
@@ -231,6 +260,12 @@ def test_long_lines_words_and_runs() -> None:
     assert measure(column(texts), STOP_WORDS).to_pylist() == [expected(text) for text in texts]
 
 
+def test_long_runs_of_marks() -> None:
+    texts = [mark * 3_000 for mark in ("(", ",", "-", "a.B", "'s", "a-", "…", "x@", "1.")]
+    measured = measure(column(texts), STOP_WORDS, "punctuation")
+    assert measured.to_pylist() == [expected(text, split="punctuation") for text in texts]
+
+
 def test_struct_has_the_declared_fields() -> None:
     measured = measure(column(["a"]), STOP_WORDS)
     assert measured.type == STATISTICS_TYPE
@@ -249,7 +284,9 @@ def test_nulls_and_other_types_are_refused() -> None:
 def test_bad_utf8_reads_nothing_outside_its_text(texts: list[bytes]) -> None:
     together = pa.array(texts, pa.large_binary()).view(pa.large_string())
     alone = [pa.array([text], pa.large_binary()).view(pa.large_string()) for text in texts]
-    assert measure(together, STOP_WORDS).to_pylist() == [measure(one, STOP_WORDS)[0].as_py() for one in alone]
+    for split in get_args(WordSplit):
+        measured = [measure(one, STOP_WORDS, split)[0].as_py() for one in alone]
+        assert measure(together, STOP_WORDS, split).to_pylist() == measured
 
 
 def test_real_naughty_strings() -> None:
@@ -262,3 +299,6 @@ def test_real_sentences_in_many_languages() -> None:
     texts = [path.read_text("utf-8")[:20_000] for path in sorted(real_data("language-id").glob("*.txt"))]
     assert len(texts) >= 30
     assert measure(column(texts), STOP_WORDS).to_pylist() == [expected(text) for text in texts]
+    texts = [text[:4_000] for text in texts]
+    measured = measure(column(texts), STOP_WORDS, "punctuation")
+    assert measured.to_pylist() == [expected(text, split="punctuation") for text in texts]

@@ -109,6 +109,7 @@ def test_what_is_no_setting_is_refused_with_what_there_is(setting: str, says: st
         "repair.mojibake=true",
         "normalise=NFKC",
         "lines.javascript=true",
+        "words=punctuation",
         "stop_words=[a]",
         "splits={folds: 3}",
         "language.sample_bytes=1000",

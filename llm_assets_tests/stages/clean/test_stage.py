@@ -162,11 +162,26 @@ def test_stop_words_by_language() -> None:
         ({"stop_words": {"de": [], "*": ["the"]}}, "stop_words is empty"),
         ({"stop_words": {"de": ["und"], "*": ["the"]}, "language": None}, "language must not be null"),
         ({"stop_words": {"german": ["und"], "*": ["the"]}}, "gives no german"),
+        ({"stop_words": ["the", "don't"], "words": "punctuation"}, r"\"don't\" never occurs .* splits it: do n't"),
     ],
 )
 def test_stop_words_that_cannot_be_counted(parameters: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         CleanParameters.model_validate(parameters)
+
+
+def test_words_at_punctuation_are_what_the_rules_count() -> None:
+    text = "The end, said he: of the day; and so be it (it was to be)."
+    rules = GopherQuality.model_validate(dict.fromkeys(GopherQuality.model_fields) | {"min_alphabetic_words": 0.8})
+    kept, _, _ = clean([text], CleanParameters(length=None, gopher_quality=rules))
+    marked = CleanParameters(length=None, gopher_quality=rules, words="punctuation")
+    _, (row,), _ = clean([text], marked)
+    assert [each["statistics"]["words"] for each in kept] == [15]
+    assert row["statistics"]["words"] == 21
+    assert row["reasons"] == [{"rule": "gopher_quality.min_alphabetic_words", "value": 15 / 21, "threshold": 0.8}]
+    by_language = marked.model_copy(update={"stop_words": {"de": ("und",), "*": ("it",)}})
+    _, (row,), _ = clean([text], by_language)
+    assert row["statistics"]["words"] == 21
 
 
 def test_edits_come_in_order_and_are_counted() -> None:
@@ -307,6 +322,7 @@ def test_code_version_follows_every_parameter() -> None:
         CleanParameters(length=None),
         CleanParameters(gopher_quality=GopherQuality(min_words=30)),
         CleanParameters(stop_words=("der", "die", "das")),
+        CleanParameters(words="punctuation"),
         CleanParameters(normalise="NFKC"),
         CleanParameters(repair=Repairs(mojibake=True)),
         CleanParameters(lines=LineEdits(javascript=True)),
