@@ -278,6 +278,8 @@ def _word(
         code, size = np.int64(text[position]), 1
         if code >= 0x80:
             code, size = _decode(text, position)
+            for within in range(position + 1, min(position + size, stretch_end)):
+                cuts[within] = 0  # in what is no UTF-8 there may be one, and it must not be left to the next text
         kind = classes[code]
         some |= kind
         every &= kind

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from llm_assets.stages.clean.count import StopWords
 from llm_assets.stages.clean.lexicon import LONGEST_ENTRY, lexicon
 from llm_assets.stages.clean.marks import entries, words_of
+from llm_assets.stages.clean.measure import measure
 from llm_assets_tests.stages.clean.odd_text import odd_text, real_data
 from llm_assets_tests.stages.clean.plain_words import plain_words
 
@@ -79,3 +82,16 @@ def test_every_entry_of_the_lexicon_is_found() -> None:
 def test_entries_of_other_sizes_are_refused(entry: bytes) -> None:
     with pytest.raises(ValueError, match="an entry has 1 to 16"):
         lexicon({entry: 0})
+
+
+@given(
+    st.lists(st.sampled_from([b"\xe2", b"\xf0", b"\x80", b"(", b".", b",", b"a", b"\xe2\x80\x9d", b" "]), max_size=12)
+)
+def test_what_is_no_utf8_leaves_nothing_to_the_next_text(pieces: list[bytes]) -> None:
+    following = b"one two three, four (five) abcdefghij"
+    texts = [b"".join(pieces), following]
+    offsets = pa.array([0, len(texts[0]), len(texts[0]) + len(following)], pa.int64())
+    column = pa.LargeStringArray.from_buffers(2, offsets.buffers()[1], pa.py_buffer(b"".join(texts)))
+    stop_words = StopWords.of(["the"])
+    alone = measure(pa.array([following.decode()], pa.large_string()), stop_words, "punctuation")
+    assert measure(column, stop_words, "punctuation").slice(1).to_pylist() == alone.to_pylist()
