@@ -26,7 +26,7 @@ from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
 from llm_assets.stages.stage import Disposition
 from llm_assets.store.documents import Snapshot, StagedSnapshot
-from llm_assets.store.folder import Folder
+from llm_assets.store.folder import read_uri
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name
 
@@ -113,8 +113,7 @@ def _named_files(parameters: CleanParameters) -> dict[str, Input]:
 
 
 def _digest_of(uri: str) -> str:
-    folder, _, name = uri.rpartition("/")
     try:
-        return hashlib.blake2b(Folder(folder or ".").read(name), digest_size=16).hexdigest()
+        return hashlib.blake2b(read_uri(uri), digest_size=16).hexdigest()
     except FileNotFoundError as error:
         raise MissingInputError(f"{uri} is not there: the source's `clean` names it") from error

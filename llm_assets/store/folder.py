@@ -165,6 +165,15 @@ class Folder:
             return
 
 
+def read_uri(uri: str) -> bytes:
+    """The whole of a small file that a person names (`/data/list.txt`, `list.txt`, `s3://bucket/list.txt`).
+
+    Raises OSError, FileNotFoundError where there is none, and ValueError for a URI that fsspec cannot read.
+    """
+    filesystem, path = fsspec.url_to_fs(uri)
+    return cast(bytes, filesystem.cat_file(path))
+
+
 @contextmanager
 def _written(target: Path, data: bytes) -> Generator[Path]:
     """A temporary file beside the target that holds the data, on disk; gone afterwards."""

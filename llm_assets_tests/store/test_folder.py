@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llm_assets.store.folder import Folder, OutsideFolderError
+from llm_assets.store.folder import Folder, OutsideFolderError, read_uri
 
 
 @pytest.fixture(params=["local", "file", "memory"])
@@ -33,6 +34,20 @@ def test_put_read_replace_and_remove(folder: Folder) -> None:
     assert folder.find() == ["c"]
     with pytest.raises(FileNotFoundError):
         folder.read("a/b.json")
+
+
+def test_a_file_is_read_by_its_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list.txt").write_bytes(b"one")
+    assert read_uri(f"{tmp_path}/list.txt") == read_uri(f"file://{tmp_path}/list.txt") == b"one"
+    monkeypatch.chdir(tmp_path)
+    assert read_uri("list.txt") == b"one"
+    Folder(f"memory://{tmp_path.name}").put("in/a", b"two")
+    assert read_uri(f"memory://{tmp_path.name}/in/a") == b"two"
+    for missing in (f"{tmp_path}/none", "/no-such-file-at-the-root"):
+        with pytest.raises(FileNotFoundError):
+            read_uri(missing)
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+        read_uri(str(tmp_path))
 
 
 def test_put_new_writes_once(folder: Folder) -> None:

@@ -30,7 +30,7 @@ from llm_assets.stages.clean.texts import text_buffers
 from llm_assets.stages.clean.unicode_classes import class_table
 from llm_assets.stages.clean.utf8 import decode
 from llm_assets.stages.stage import Parameters
-from llm_assets.store.folder import Folder
+from llm_assets.store.folder import read_uri
 
 UNDETERMINED: Final = "und"
 """ISO 639-2's code for no language that could be told: here, of a text without a letter."""
@@ -111,8 +111,7 @@ class Identifier:
         """The model they name. Raises FileNotFoundError, ModelError for no such model, ValueError as `require`."""
         if parameters.model is None:
             return cls.bundled()
-        folder, _, name = parameters.model.rpartition("/")
-        identifier = cls._read(Folder(folder or ".").read(name))
+        identifier = cls._read(read_uri(parameters.model))
         identifier.require(parameters.allow or ())
         return identifier
 

@@ -6,7 +6,6 @@ becomes of a rejected document is the stage's business.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
@@ -33,8 +32,6 @@ class Blocklists:
 
     blocklists: tuple[Blocklist, ...]
     form: Form
-    digest: str
-    """Of the bytes of all files, in the order of the lists: part of what hits depend on."""
     words: Automaton | None
     addresses: Addresses | None
 
@@ -48,11 +45,9 @@ class Blocklists:
         require_distinct(blocklists)
         words = [None if each.words is None else ListFile.read(each.words) for each in blocklists]
         domains = [None if each.domains is None else ListFile.read(each.domains) for each in blocklists]
-        digests = ["-" if each is None else each.digest for each in (*words, *domains)]
         return cls(
             blocklists=tuple(blocklists),
             form=form,
-            digest=hashlib.blake2b(" ".join(digests).encode(), digest_size=8).hexdigest(),
             words=build_words([each.words(form) if each else [] for each in words]) if any(words) else None,
             addresses=(
                 build_addresses([each.addresses(form) if each else [] for each in domains]) if any(domains) else None

@@ -9,7 +9,6 @@ without a byte-order mark.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ import idna
 
 from llm_assets.stages.clean.blocklist.folding import is_letter
 from llm_assets.stages.clean.normalise import Form, normalise_text
-from llm_assets.store.folder import Folder
+from llm_assets.store.folder import read_uri
 
 EntryT = TypeVar("EntryT")
 
@@ -54,16 +53,10 @@ class ListFile:
     @classmethod
     def read(cls, uri: str) -> ListFile:
         """Raises BlocklistError where it cannot be read."""
-        folder, slash, name = uri.rpartition("/")
         try:
-            return cls(uri, Folder(folder or slash or ".").read(name))
+            return cls(uri, read_uri(uri))
         except (OSError, ValueError) as error:
             raise BlocklistError(f"blocklist {uri} cannot be read: {error}") from error
-
-    @property
-    def digest(self) -> str:
-        """Of the bytes."""
-        return hashlib.blake2b(self.data, digest_size=8).hexdigest()
 
     def words(self, form: Form) -> list[str]:
         """Words and phrases: normalised, casefolded (`str.casefold`), a single space for any white space."""

@@ -29,15 +29,13 @@ COUNTS_TYPE: Final = pa.struct([pa.field(kind.value, pa.int32()) for kind in KIN
 class PiiResult:
     """What was found, and what became of it.
 
-    `texts` are masked. `counts` (int64[documents, len(KINDS)]) are the spans of each kind in each document. `drops`
-    are, of each kind whose action is drop and in the order of the parameters, the documents with such a span
-    (bool[documents]). `edits` are the documents that masking a kind changed and the bytes it replaced
-    ("pii.email"), and the number of its spans, as documents of a count of its own ("pii.email.spans").
+    `texts` are masked. `counts` (int64[documents, len(KINDS)]) are the spans of each kind in each document: one of a
+    kind whose action is drop condemns it. `edits` are the documents that masking a kind changed and the bytes it
+    replaced ("pii.email"), and the number of its spans, as documents of a count of its own ("pii.email.spans").
     """
 
     texts: pa.LargeStringArray
     counts: npt.NDArray[np.int64]
-    drops: Mapping[Kind, npt.NDArray[np.bool_]]
     edits: Mapping[str, Count]
 
     def counts_column(self) -> pa.StructArray:
@@ -55,9 +53,8 @@ def apply(texts: pa.LargeStringArray, parameters: PiiParameters) -> PiiResult:
     hidden = parameters.kinds(Action.MASK, Action.DROP)
     placeholders = {kind: parameters.placeholder(kind) for kind in hidden}
     counts = spans.counts(len(texts))
-    drops = {kind: counts[:, KINDS.index(kind)] > 0 for kind in parameters.kinds(Action.DROP)}
     masked = mask(texts, spans.of_kinds(hidden), placeholders)
-    return PiiResult(masked, counts, drops, _edits(spans, counts, parameters.kinds(Action.MASK)))
+    return PiiResult(masked, counts, _edits(spans, counts, parameters.kinds(Action.MASK)))
 
 
 def _find(texts: pa.LargeStringArray, parameters: PiiParameters) -> Spans:

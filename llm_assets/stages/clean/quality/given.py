@@ -8,7 +8,7 @@ from typing import Final
 from llm_assets.stages.clean.quality.contract import QualityModelError
 from llm_assets.stages.clean.quality.parameters import FileParameters, QualityModelParameters, TransformersParameters
 from llm_assets.stages.clean.quality.scorer import FASTTEXT_FILE
-from llm_assets.store.folder import Folder
+from llm_assets.store.folder import Folder, read_uri
 from llm_assets.store.models import FrozenModel, ModelKind
 
 _CONFIG: Final = "config.json"
@@ -27,10 +27,9 @@ def read_given(parameters: QualityModelParameters) -> FrozenModel:
 
 
 def _read_file(given: FileParameters) -> FrozenModel:
-    folder, _, name = given.path.rpartition("/")
     try:
-        content = Folder(folder or ".").read(name)
-    except OSError as error:
+        content = read_uri(given.path)
+    except (OSError, ValueError) as error:
         raise QualityModelError(f"{given.path} cannot be read as a fastText model: {error}") from error
     return FrozenModel(ModelKind.FASTTEXT, {"label": given.label}, {FASTTEXT_FILE: content})
 

@@ -66,14 +66,6 @@ def test_without_lists_nothing_is_hit() -> None:
     assert labels([], hits).to_pylist() == [[], [], [], []]
 
 
-def test_the_digest_is_that_of_the_files(lists: list[Blocklist]) -> None:
-    before = Blocklists.of(lists, "NFC").digest
-    assert Blocklists.of(lists, "NFC").digest == before
-    assert Blocklists.of(lists[:2], "NFC").digest != before
-    Path(str(lists[0].words)).write_text("bad\nvery  bad\n", "utf-8")
-    assert Blocklists.of(lists, "NFC").digest != before
-
-
 def test_lists_that_cannot_be_told_apart_are_refused(lists: list[Blocklist]) -> None:
     with pytest.raises(ValueError, match="two blocklists are called words"):
         Blocklists.of([*lists, lists[0]], "NFC")
