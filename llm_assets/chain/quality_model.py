@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.chain.frozen import FrozenLink, TrainingSnapshot, all_batches, as_inputs
 from llm_assets.chain.histograms import Histogram
-from llm_assets.chain.link import Check, Description, Link, MissingInputError, Outcome, State, Work
+from llm_assets.chain.link import Check, Description, Outcome, Work
 from llm_assets.chain.raw import RawLink
 from llm_assets.chain.samples import SAMPLE_ROWS, preview
 from llm_assets.stages.clean.quality.contract import QualityModelError
@@ -27,7 +29,6 @@ from llm_assets.stages.clean.quality.parameters import QualityModelParameters, T
 from llm_assets.stages.clean.quality.scorer import FASTTEXT_FILE, open_scorer
 from llm_assets.stages.clean.quality.train import GOOD, ORDINARY, VERSION, train_classifier
 from llm_assets.stages.stage import Disposition, code_version
-from llm_assets.store.documents import Snapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest
@@ -49,9 +50,6 @@ MODEL_SCORES = Check(
 HELD_OUT_DOCUMENTS = Check("held_out_documents", "Documents of both classes were held out from training.")
 HELD_OUT_ACCURACY = Check("held_out_accuracy", "The accuracy on held-out documents is at least the model's minimum.")
 
-_Snapshots = list[Snapshot]
-"""The committed raw snapshots of one source, in the order of their registration."""
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -70,19 +68,14 @@ class StagedQualityModel(StagedModel):
 
 
 @dataclass(frozen=True)
-class QualityModelLink(Link[StagedQualityModel]):
-    """Makes one quality model. `good` and `ordinary` are the raw sources to train on; None where it is given."""
+class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
+    """Makes one quality model. `sources` are the good and the ordinary one to train on; none where it is given."""
 
-    name: str
     parameters: QualityModelParameters
-    good: RawLink | None = None
-    ordinary: RawLink | None = None
     min_accuracy: float = 0.7
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"models/{self.name}"
+    kind = "model"
+    error = QualityModelError
 
     @property
     def code_version(self) -> str:
@@ -90,78 +83,47 @@ class QualityModelLink(Link[StagedQualityModel]):
         return code_version(VERSION, self.parameters)
 
     @property
-    def sources(self) -> tuple[RawLink, ...]:
-        """The sources it is trained on, the good one first."""
-        return tuple(link for link in (self.good, self.ordinary) if link is not None)
-
-    @property
     def checks(self) -> Sequence[Check]:
         """See `Link`."""
         trained = (HELD_OUT_DOCUMENTS, HELD_OUT_ACCURACY) if self.parameters.train else ()
         return MODEL_SCORES, *trained
 
-    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
-        """The raw snapshots there are now. Raises MissingInputError where a source has none."""
-        return _as_inputs(self._opened(store))
+    def find(self, store: Store) -> StoredModel | None:
+        """See `FrozenLink`."""
+        return StoredModel.open(store.model(self.name))
 
-    def _opened(self, store: Store) -> list[_Snapshots]:
-        """Of every source its raw snapshots, in the order of their registration. Raises MissingInputError."""
-        opened = [_snapshots(store, link) for link in self.sources]
-        for link, snapshots in zip(self.sources, opened, strict=True):
-            if not snapshots:
-                raise MissingInputError(f"{link.asset} has no snapshot to train {self.asset} on: materialize one first")
-        return opened
-
-    def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        stored = StoredModel.open(store.model(self.name))
-        return stored.manifest if stored else None
-
-    def state(self, store: Store, partition: str) -> State:
-        """Frozen: never stale by what lands. Where its parameters are others now, `make` says what to do."""
-        manifest = self.committed(store, partition)
-        if manifest is not None:
-            return State.CURRENT if self._declared_as(manifest) else State.STALE
-        return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
-
-    def _declared_as(self, manifest: Manifest) -> bool:
-        return QualityModelParameters.model_validate(manifest.details["parameters"]) == self.parameters
+    def snapshot(self, store: Store, source: RawLink, name: str) -> TrainingSnapshot | None:
+        """See `FrozenLink`."""
+        found = source.table(store).snapshot(name)
+        if found is None:
+            return None
+        return TrainingSnapshot(found.manifest, partial(found.batches, Disposition.KEPT, ["doc_id", "text"]))
 
     def as_input(self, store: Store) -> dict[str, Input]:
         """What a partition that is scored with the model records of it. Raises MissingInputError."""
-        manifest = self._stored(store).manifest
+        manifest = self.stored(store).manifest
         return {manifest.name: manifest.as_input}
 
     def open(self, store: Store) -> FrozenModel:
         """The committed model, for `open_scorer`. Raises MissingInputError, DamagedModelError."""
-        return self._stored(store).load()
+        return self.stored(store).load()
 
-    def _stored(self, store: Store) -> StoredModel:
-        stored = StoredModel.open(store.model(self.name))
-        if stored is None:
-            raise MissingInputError(f"{self.asset} is not there: materialize it first")
-        return stored
+    def as_made(self, store: Store, stored: StoredModel) -> StagedQualityModel:
+        """See `FrozenLink`. Raises DamagedModelError."""
+        return StagedQualityModel(store.model(self.name), stored.load(), stored.manifest)
 
-    def make(self, work: Work) -> StagedQualityModel:
-        """Train or read the model, unless it is there: then it stays what it is. Raises QualityModelError."""
-        folder = work.store.model(self.name)
-        stored = StoredModel.open(folder)
-        if stored is not None:
-            if not self._declared_as(stored.manifest):
-                raise QualityModelError(
-                    f"{self.asset} was made with other parameters than it is declared with now. A model is frozen: "
-                    "declare the new one under a new name, or take back the change"
-                )
-            return StagedQualityModel(folder, stored.load(), stored.manifest)
+    def make_first(self, work: Work) -> StagedQualityModel:
+        """Train or read the model. Raises QualityModelError, MissingInputError."""
         if self.parameters.train is not None:
             return self._train(work, self.parameters.train)
         model = read_given(self.parameters)
+        folder = work.store.model(self.name)
         return StagedQualityModel(folder, model, self._manifest(model, {}, Ledger(), {}))
 
     def _train(self, work: Work, parameters: TrainParameters) -> StagedQualityModel:
-        opened = self._opened(work.store)
-        good, ordinary = opened
-        drawn = draw(_batches(good), _batches(ordinary), parameters)
+        sources = self.training_sources(work.store)
+        good, ordinary = sources
+        drawn = draw(all_batches(good), all_batches(ordinary), parameters)
         if drawn.train.documents == 0:
             raise QualityModelError(
                 f"{self.asset} has nothing to be trained on: of {drawn.incoming.documents:,} documents, none could be "
@@ -170,7 +132,7 @@ class QualityModelLink(Link[StagedQualityModel]):
         model = FrozenModel(ModelKind.FASTTEXT, {"label": GOOD}, {FASTTEXT_FILE: train_classifier(drawn, parameters)})
         held_out = _tried(model, drawn)
         details = {"held_out": held_out.evaluation.as_dict(), "classes": _class_details(drawn)}
-        manifest = self._manifest(model, _as_inputs(opened), _ledger(drawn), details)
+        manifest = self._manifest(model, as_inputs(sources), _ledger(drawn), details)
         return StagedQualityModel(work.store.model(self.name), model, manifest, held_out)
 
     def _manifest(
@@ -280,17 +242,3 @@ def _samples(held_out: HeldOut) -> dict[str, list[dict[str, str]]]:
 def _scored(texts: pa.LargeStringArray, scores: Scores, order: npt.NDArray[np.int64]) -> list[dict[str, str]]:
     places = order[:SAMPLE_ROWS].tolist()
     return [{"score": f"{scores[place]:.4f}", "text": preview(texts[place].as_py())} for place in places]
-
-
-def _snapshots(store: Store, link: RawLink) -> _Snapshots:
-    found = (link.table(store).snapshot(name) for name in store.order(link.source).names())
-    return [snapshot for snapshot in found if snapshot is not None]
-
-
-def _as_inputs(opened: Sequence[_Snapshots]) -> dict[str, Input]:
-    return {each.manifest.name: each.manifest.as_input for snapshots in opened for each in snapshots}
-
-
-def _batches(snapshots: _Snapshots) -> Iterator[pa.RecordBatch]:
-    for snapshot in snapshots:
-        yield from snapshot.batches(Disposition.KEPT, ["doc_id", "text"])

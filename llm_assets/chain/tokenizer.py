@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import blake3
@@ -14,24 +15,17 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from llm_assets.chain.deduped import DedupedDocuments, DedupedLink, open_deduped
+from llm_assets.chain.deduped import DedupedLink, open_deduped
+from llm_assets.chain.frozen import FrozenLink, TrainingSnapshot, TrainingSource, all_batches, as_inputs
 from llm_assets.chain.histograms import Histogram
-from llm_assets.chain.link import (
-    Check,
-    Description,
-    Link,
-    MissingInputError,
-    Outcome,
-    State,
-    Work,
-)
+from llm_assets.chain.link import Check, Description, Outcome, Work
 from llm_assets.stages.stage import Parameters, code_version
 from llm_assets.stages.tokenize import FrozenTokenizer, TokenizerError
 from llm_assets.stages.train_tokenizer import VERSION, first_bytes, train_byte_level_bpe
-from llm_assets.store.folder import Folder
+from llm_assets.store.folder import read_uri
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger
-from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.manifest import Manifest
 from llm_assets.store.tokenizers import StagedTokenizer, StoredTokenizer
 
 SAMPLE_TEXTS = [
@@ -49,9 +43,6 @@ ENCODER_AGREES = Check(
     "encoder_agrees", "The fast encoder gives the same ids as the reference library on difficult and sampled texts."
 )
 ROUND_TRIP = Check("round_trip", "Decoding the ids gives back the text, byte for byte.")
-
-_Snapshots = list[tuple[Manifest, DedupedDocuments]]
-"""The committed snapshots of one source, oldest first."""
 
 
 class TrainParameters(Parameters):
@@ -77,17 +68,13 @@ class TokenizerParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class TokenizerLink(Link[StagedTokenizer]):
+class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
     """Makes one tokenizer. `sources` are the deduplicated sources that it may be trained on, by name."""
 
-    name: str
     parameters: TokenizerParameters
-    sources: tuple[DedupedLink, ...] = ()
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"tokenizers/{self.name}"
+    kind = "tokenizer"
+    error = TokenizerError
 
     @property
     def code_version(self) -> str:
@@ -99,53 +86,31 @@ class TokenizerLink(Link[StagedTokenizer]):
         """See `Link`."""
         return ENCODER_AGREES, ROUND_TRIP
 
-    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
-        """The deduplicated snapshots there are now. Raises MissingInputError where a source has none."""
-        return _as_inputs(self._opened(store))
+    def find(self, store: Store) -> StoredTokenizer | None:
+        """See `FrozenLink`."""
+        return StoredTokenizer.open(store.tokenizer(self.name))
 
-    def _opened(self, store: Store) -> list[_Snapshots]:
-        """Of every source its snapshots, in the order of their registration. Raises MissingInputError."""
-        opened = [_snapshots(store, link.source) for link in self.sources]
-        for link, snapshots in zip(self.sources, opened, strict=True):
-            if not snapshots:
-                raise MissingInputError(f"{link.asset} has no snapshot to train {self.asset} on: materialize one first")
-        return opened
-
-    def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        stored = StoredTokenizer.open(store.tokenizer(self.name))
-        return stored.manifest if stored else None
-
-    def state(self, store: Store, partition: str) -> State:
-        """Frozen: never stale by what lands. Where its parameters are others now, `make` says what to do."""
-        manifest = self.committed(store, partition)
-        if manifest is not None:
-            return State.CURRENT if self._declared_as(manifest) else State.STALE
-        return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
-
-    def _declared_as(self, manifest: Manifest) -> bool:
-        return TokenizerParameters.model_validate(manifest.details["parameters"]) == self.parameters
+    def snapshot(self, store: Store, source: DedupedLink, name: str) -> TrainingSnapshot | None:
+        """See `FrozenLink`."""
+        found = open_deduped(store, source.source, name)
+        if found is None:
+            return None
+        manifest, documents = found
+        return TrainingSnapshot(manifest, partial(documents.batches, ["text"]))
 
     def open(self, store: Store) -> tuple[StoredTokenizer, FrozenTokenizer]:
         """The committed tokenizer. Raises MissingInputError."""
-        stored = StoredTokenizer.open(store.tokenizer(self.name))
-        if stored is None:
-            raise MissingInputError(f"{self.asset} is not there: materialize it first")
+        stored = self.stored(store)
         return stored, FrozenTokenizer.of(stored.json_text, stored.manifest.details["end_of_document"])
 
-    def make(self, work: Work) -> StagedTokenizer:
-        """Train or read the tokenizer, unless it is there: then it stays what it is. Raises TokenizerError."""
-        folder = work.store.tokenizer(self.name)
-        stored = StoredTokenizer.open(folder)
-        if stored is not None:
-            if not self._declared_as(stored.manifest):
-                raise TokenizerError(
-                    f"{self.asset} was made with other parameters than it is declared with now. A tokenizer is frozen: "
-                    "declare the new one under a new name, or take back the change"
-                )
-            return StagedTokenizer(folder, stored.json_text, stored.manifest)
-        opened = self._opened(work.store)
-        json_text, ledger = self._train(opened) if self.parameters.train else (self._read(), Ledger())
+    def as_made(self, store: Store, stored: StoredTokenizer) -> StagedTokenizer:
+        """See `FrozenLink`."""
+        return StagedTokenizer(store.tokenizer(self.name), stored.json_text, stored.manifest)
+
+    def make_first(self, work: Work) -> StagedTokenizer:
+        """Train or read the tokenizer. Raises TokenizerError, MissingInputError."""
+        sources = self.training_sources(work.store)
+        json_text, ledger = self._train(sources) if self.parameters.train else (self._read(), Ledger())
         tokenizer = FrozenTokenizer.of(json_text, self.parameters.end_of_document)
         digest = blake3.blake3(f"{tokenizer.end_of_document_id}\n{json_text}".encode()).hexdigest(length=16)
         details = {
@@ -153,15 +118,15 @@ class TokenizerLink(Link[StagedTokenizer]):
             "end_of_document": tokenizer.end_of_document,
             "parameters": self.parameters.model_dump(mode="json"),
         }
-        manifest = Manifest(self.asset, "", digest[:12], self.code_version, _as_inputs(opened), digest, ledger, details)
-        return StagedTokenizer(folder, json_text, manifest)
+        manifest = Manifest(self.asset, "", digest[:12], self.code_version, as_inputs(sources), digest, ledger, details)
+        return StagedTokenizer(work.store.tokenizer(self.name), json_text, manifest)
 
-    def _train(self, opened: Sequence[_Snapshots]) -> tuple[str, Ledger]:
+    def _train(self, sources: Sequence[TrainingSource]) -> tuple[str, Ledger]:
         """On the same share of text from each source, from its snapshots in order."""
         train = self.parameters.train
         assert train is not None
-        share = train.max_bytes // len(opened)
-        texts = [text for snapshots in opened for text in first_bytes(_batches(snapshots), share)]
+        share = train.max_bytes // len(sources)
+        texts = [text for snapshots in sources for text in first_bytes(_written(snapshots), share)]
         used = Count(len(texts), sum(len(text.encode()) for text in texts))
         json_text = train_byte_level_bpe(texts, train.vocabulary_size, [self.parameters.end_of_document])
         return json_text, Ledger(incoming=used, kept=used, output=used)
@@ -169,17 +134,16 @@ class TokenizerLink(Link[StagedTokenizer]):
     def _read(self) -> str:
         path = self.parameters.path
         assert path is not None
-        head, _, tail = path.rpartition("/")
         try:
-            return Folder(head or ".").read(tail).decode()
-        except (OSError, UnicodeDecodeError) as error:
+            return read_uri(path).decode()
+        except (OSError, ValueError) as error:
             raise TokenizerError(f"{self.asset}: {path} cannot be read as a tokenizer.json: {error}") from error
 
     def _sample(self, store: Store) -> pa.Array:
         """The difficult texts, and the first documents of every source."""
         texts = list(SAMPLE_TEXTS)
         for link in self.sources:
-            batch = next(_batches(_snapshots(store, link.source)), None)
+            batch = next(_written(self.snapshots(store, link)), None)
             texts += [] if batch is None else batch["text"].slice(0, SAMPLE_DOCUMENTS).to_pylist()
         return pa.array(texts, pa.large_string())
 
@@ -217,18 +181,9 @@ class TokenizerLink(Link[StagedTokenizer]):
         )
 
 
-def _snapshots(store: Store, source: str) -> _Snapshots:
-    found = (open_deduped(store, source, name) for name in store.order(source).names())
-    return [snapshot for snapshot in found if snapshot is not None]
-
-
-def _as_inputs(opened: Sequence[_Snapshots]) -> dict[str, Input]:
-    return {manifest.name: manifest.as_input for snapshots in opened for manifest, _ in snapshots}
-
-
-def _batches(snapshots: _Snapshots) -> Iterator[pa.RecordBatch]:
-    for _, documents in snapshots:
-        yield from (batch for batch in documents.batches(["text"]) if batch.num_rows)
+def _written(snapshots: TrainingSource) -> Iterator[pa.RecordBatch]:
+    """Batches that have a document."""
+    return (batch for batch in all_batches(snapshots) if batch.num_rows)
 
 
 def _tokens(vocabulary: dict[str, int], tokenizer: FrozenTokenizer) -> list[dict[str, str]]:

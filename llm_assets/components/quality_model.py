@@ -55,8 +55,8 @@ class QualityModel(Declared):
         parameters = QualityModelParameters(train=self.train, file=self.file, transformers=self.transformers)
         if parameters.train is None:
             return QualityModelLink(self.name, parameters, min_accuracy=self.min_accuracy)
-        good, ordinary = (self._source(context, field).raw_link for field in ("good", "ordinary"))
-        return QualityModelLink(self.name, parameters, good, ordinary, self.min_accuracy)
+        sources = tuple(self._source(context, field).raw_link for field in ("good", "ordinary"))
+        return QualityModelLink(self.name, parameters, sources, self.min_accuracy)
 
     def _source(self, context: dg.ComponentLoadContext, field: str) -> CorpusSource:
         # a source is cleaned with models that are trained on sources, so one import has to wait

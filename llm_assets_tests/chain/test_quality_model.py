@@ -38,8 +38,8 @@ DOCUMENTS = 800
 
 def trained(**changes: Any) -> QualityModelLink:
     train = TrainParameters(**{"good": "wiki", "ordinary": "web", "buckets": BUCKETS, **changes})
-    raw = [RawLink(name, ReadParameters()) for name in (train.good, train.ordinary)]
-    return QualityModelLink("quality", QualityModelParameters(train=train), raw[0], raw[1])
+    raw = tuple(RawLink(name, ReadParameters()) for name in (train.good, train.ordinary))
+    return QualityModelLink("quality", QualityModelParameters(train=train), raw)
 
 
 def given(path: Path, label: str) -> QualityModelLink:
