@@ -34,10 +34,14 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Classifier:
-    """A fastText classifier: label number i of `predict` is `labels[i]`, without "__label__"."""
+    """A fastText classifier: label number i of `predict` is `labels[i]`, without "__label__".
+
+    Its features are words, their subwords, and n-grams of up to `word_ngrams` words (1: none).
+    """
 
     labels: tuple[str, ...]
     network: Network
+    word_ngrams: int
 
 
 class _Reader:
@@ -69,6 +73,7 @@ class _Reader:
 class _Arguments:
     """What the model was trained with, as far as predictions depend on it."""
 
+    word_ngrams: int
     loss: int
     buckets: int
     shortest: int
@@ -88,18 +93,22 @@ class _Dictionary:
     ngrams: npt.NDArray[np.int32] | None
 
 
-def read_classifier(data: bytes) -> Classifier:
-    """The classifier in the bytes of a model file.
+def read_classifier(data: bytes, *, word_ngrams: bool = False) -> Classifier:
+    """The classifier in the bytes of a model file; one with `word_ngrams` for those who ask, as `predict` has none.
 
-    Raises ModelError unless it is a supervised model of format 12 with softmax or hierarchical softmax, without word
-    n-grams and with an output layer that is not quantised.
+    Raises ModelError unless it is a supervised model of format 12 with softmax or hierarchical softmax, and with an
+    output layer that is not quantised.
     """
     try:
-        return _read(_Reader(data))
+        classifier = _read(_Reader(data))
     except ModelError:
         raise
     except (struct.error, ValueError) as error:
-        raise ModelError(f"not a whole fastText model: {error}") from error
+        raise ModelError(f"not a whole fastText model: {len(data)} bytes: {error}") from error
+    most = classifier.word_ngrams
+    if most > 1 and not word_ngrams:
+        raise ModelError(f"it has features of up to {most} words: only single words are evaluated here")
+    return classifier
 
 
 def _read(reader: _Reader) -> Classifier:
@@ -130,7 +139,7 @@ def _read(reader: _Reader) -> Classifier:
         left=left,
         right=right,
     )
-    return Classifier(dictionary.labels, network)
+    return Classifier(dictionary.labels, network, arguments.word_ngrams)
 
 
 def _read_arguments(reader: _Reader) -> _Arguments:
@@ -139,11 +148,10 @@ def _read_arguments(reader: _Reader) -> _Arguments:
     word_ngrams, loss, kind, buckets, shortest, longest = reader.take("20x6i12x")
     if kind != _SUPERVISED or loss not in (_HIERARCHICAL_SOFTMAX, _SOFTMAX):
         raise ModelError("it is no supervised model with softmax or hierarchical softmax")
-    if word_ngrams != 1:
-        raise ModelError(f"it has features of up to {word_ngrams} words: only single words are evaluated here")
-    if longest > 0 and buckets < 1:
-        raise ModelError(f"it has character n-grams, and {buckets} buckets for them")
-    return _Arguments(loss, buckets if longest > 0 else 0, shortest, longest)
+    hashed = longest > 0 or word_ngrams > 1
+    if hashed and buckets < 1:
+        raise ModelError(f"it has n-grams, and {buckets} buckets for them")
+    return _Arguments(word_ngrams, loss, buckets if hashed else 0, shortest, longest)
 
 
 def _read_dictionary(reader: _Reader) -> _Dictionary:

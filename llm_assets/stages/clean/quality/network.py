@@ -7,25 +7,18 @@ the likeliest label of models of single words; here it is one label's probabilit
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
 from typing import Final
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.stages.clean.fasttext.model import ModelError, read_classifier
+from llm_assets.stages.clean.fasttext.model import Classifier, ModelError, read_classifier
 from llm_assets.stages.clean.fasttext.predict import NOTHING, Network, fnv
 
 _Bytes = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]
 _Ids = npt.NDArray[np.int64]
-
-# Where fastText's header has wordNgrams, loss, kind, buckets, minn, maxn: int32 each.
-_FIELDS: Final = 28
-_FIELDS_END: Final = 52
-_NO_SUBWORDS: Final = (2, 1)  # from 2 characters to 1: none
 
 _NGRAM_FACTOR: Final = np.uint64(116049371)  # fastText's hash of word n-grams
 _FNV_START: Final = np.uint32(2166136261)
@@ -40,35 +33,17 @@ _LOW_SIX: Final = np.uint64(63)
 _SIX: Final = np.uint64(6)
 
 
-@dataclass(frozen=True)
-class NgramClassifier:
-    """A softmax classifier over words and n-grams of up to `word_ngrams` words. Labels are without "__label__"."""
-
-    labels: tuple[str, ...]
-    network: Network
-    word_ngrams: int
-
-
-def read_ngram_classifier(data: bytes) -> NgramClassifier:
+def read_ngram_classifier(data: bytes) -> Classifier:
     """The classifier in the bytes of a fastText model file (`.bin` or `.ftz`).
 
     Raises ModelError unless it is a supervised softmax model with an output layer that is not quantised.
     """
-    if len(data) < _FIELDS_END:
-        raise ModelError(f"not a whole fastText model: {len(data)} bytes")
-    word_ngrams, loss, kind, buckets, shortest, longest = struct.unpack_from("<6i", data, _FIELDS)
-    if word_ngrams > 1:
-        # The reader refuses what `fasttext.predict` does not evaluate. Told of subwords, of a length that no subword
-        # has, it reads the rows of the buckets, which are the same for n-grams of characters and of words.
-        subwords = (shortest, longest) if longest > 0 else _NO_SUBWORDS
-        fields = struct.pack("<6i", 1, loss, kind, buckets, *subwords)
-        data = b"".join([data[:_FIELDS], fields, data[_FIELDS_END:]])
-    classifier = read_classifier(data)
+    classifier = read_classifier(data, word_ngrams=True)
     if len(classifier.network.left):
         raise ModelError(
             "its loss is hierarchical softmax, for many labels; a quality model has softmax (-loss softmax)"
         )
-    return NgramClassifier(classifier.labels, classifier.network, word_ngrams)
+    return classifier
 
 
 @numba.njit(nogil=True, cache=True)

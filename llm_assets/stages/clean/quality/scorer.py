@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from llm_assets.stages.clean.fasttext.model import ModelError
+from llm_assets.stages.clean.fasttext.model import Classifier, ModelError
 from llm_assets.stages.clean.quality.contract import QualityModelError, Scorer
-from llm_assets.stages.clean.quality.network import NgramClassifier, label_probabilities, read_ngram_classifier
+from llm_assets.stages.clean.quality.network import label_probabilities, read_ngram_classifier
 from llm_assets.stages.clean.quality.transformer import open_transformer
 from llm_assets.stages.clean.texts import text_buffers
 from llm_assets.store.models import FrozenModel, ModelKind
@@ -34,7 +34,7 @@ class FastTextScorer:
     """Scores by the probability of a label of a fastText classifier."""
 
     digest: str
-    classifier: NgramClassifier
+    classifier: Classifier
     label: int
 
     def score(self, texts: pa.LargeStringArray) -> npt.NDArray[np.float64]:
