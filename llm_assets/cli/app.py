@@ -8,12 +8,16 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from llm_assets.components.project import Project
+    from llm_assets.store.layout import Store
 
 app = typer.Typer(
     help="Raw text in, the exact rows a language model trains on out, every one accounted for.",
@@ -30,12 +34,9 @@ def demo_data(
 ) -> None:
     """Write demonstration data into the landing folder, taken from this Python installation."""
     from llm_assets.cli.demo_data import ForeignFilesError, SnapshotDiffersError, write_demo_data
-    from llm_assets.cli.home import find_project
-    from llm_assets.definitions import default_root
-    from llm_assets.store.folder import Folder
-    from llm_assets.store.layout import Store
+    from llm_assets.cli.home import find_project, open_store
 
-    landing = Store(Folder(default_root(find_project()))).landing
+    landing = open_store(find_project()).landing
     try:
         with console.status("taking documentation and code from this Python installation"):
             snapshots = write_demo_data(landing, megabytes=megabytes)
@@ -54,13 +55,11 @@ def run(
     """Bring a mixture up to date: everything it needs that is missing, stale or was refused."""
     import dagster as dg
 
-    from llm_assets.cli.home import ensure_dagster_home, find_project
+    from llm_assets.cli.home import ensure_dagster_home, find_project, open_store
     from llm_assets.cli.run import Runner, models_of
     from llm_assets.cli.status import project_status, status_table
     from llm_assets.components.project import load_project
-    from llm_assets.definitions import build_defs, default_root
-    from llm_assets.store.folder import Folder
-    from llm_assets.store.layout import Store
+    from llm_assets.definitions import build_defs
 
     logging.getLogger("dagster").setLevel(logging.ERROR)
     folder = find_project()
@@ -72,7 +71,7 @@ def run(
     mixtures = list(project.mixtures.values()) if mixture is None else [project.mixtures[mixture]]
     sources = list(project.sources.values()) if mixture is None else list(mixtures[0].sources)
     models = list(project.models.values()) if mixture is None else models_of(sources)
-    store = Store(Folder(default_root(folder)))
+    store = open_store(folder)
     with dg.DagsterInstance.get() as instance:
         runner = Runner(project, definitions, instance, store, _step)
         runner.bring_up_to_date(mixtures, sources, models)
@@ -89,17 +88,10 @@ def run(
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False) -> None:
     """Show, for every source, snapshot and stage: state, ledger, digest and (as JSON) URI."""
-    from llm_assets.cli.home import find_project
     from llm_assets.cli.status import project_status, refusals, status_table
-    from llm_assets.components.project import load_project
-    from llm_assets.definitions import default_root
-    from llm_assets.store.folder import Folder
-    from llm_assets.store.layout import Store
 
-    folder = find_project()
-    with _declarations():
-        project = load_project(folder)
-    statuses = list(project_status(project, Store(Folder(default_root(folder)))))
+    project, store = _opened()
+    statuses = list(project_status(project, store))
     if as_json:
         typer.echo(json.dumps([status.as_dict() for status in statuses], indent=1))
     else:
@@ -116,23 +108,16 @@ def peek(
 ) -> None:
     """Show documents of a stage, or decoded rows with the document boundaries visible."""
     from llm_assets.chain.link import MissingInputError
-    from llm_assets.cli.home import find_project
     from llm_assets.cli.peek import Target, TargetError
     from llm_assets.cli.peek import peek as peek_at
-    from llm_assets.components.project import load_project
-    from llm_assets.definitions import default_root
     from llm_assets.stages.stage import Disposition
-    from llm_assets.store.folder import Folder
-    from llm_assets.store.layout import Store
 
-    folder = find_project()
-    with _declarations():
-        project = load_project(folder)
+    project, store = _opened()
     try:
         parsed = Target.parse(target)
         lost = Disposition.QUARANTINED if parsed.stage == "raw" else Disposition.REJECTED
         disposition = lost if dropped else Disposition.KEPT
-        for shown in peek_at(project, Store(Folder(default_root(folder))), parsed, count, disposition):
+        for shown in peek_at(project, store, parsed, count, disposition):
             console.print(shown)
     except (TargetError, MissingInputError) as error:
         raise _refused(error) from error
@@ -150,21 +135,14 @@ def whatif(
     """Show what other thresholds would keep and drop, from what is stored, without cleaning again."""
     from llm_assets.chain.whatif import CannotTellError, what_if
     from llm_assets.cli.cleaned_source import cleaned_snapshots
-    from llm_assets.cli.home import find_project
     from llm_assets.cli.peek import TargetError
     from llm_assets.cli.whatif import as_json as json_of
     from llm_assets.cli.whatif import report
-    from llm_assets.components.project import load_project
-    from llm_assets.definitions import default_root
     from llm_assets.stages.clean.overrides import OverrideError, overridden
-    from llm_assets.store.folder import Folder
-    from llm_assets.store.layout import Store
 
-    folder = find_project()
-    with _declarations():
-        project = load_project(folder)
+    project, store = _opened()
     try:
-        link, snapshots = cleaned_snapshots(project, Store(Folder(default_root(folder))), source, snapshot)
+        link, snapshots = cleaned_snapshots(project, store, source, snapshot)
         found = what_if(snapshots, link.parameters, overridden(link.parameters, settings))
     except (TargetError, OverrideError, CannotTellError) as error:
         raise _refused(error) from error
@@ -191,22 +169,15 @@ def sample(
     """Write a stratified sample of a source's cleaned documents, the same ones each time."""
     from llm_assets.chain.stratified import Sampling, SamplingError, draw
     from llm_assets.cli.cleaned_source import cleaned_snapshots
-    from llm_assets.cli.home import find_project
     from llm_assets.cli.peek import TargetError
     from llm_assets.cli.sample import strata_table
-    from llm_assets.components.project import load_project
-    from llm_assets.definitions import default_root
     from llm_assets.stages.stage import Disposition
-    from llm_assets.store.folder import Folder
-    from llm_assets.store.layout import Store
 
-    folder = find_project()
-    with _declarations():
-        project = load_project(folder)
+    project, store = _opened()
     disposition = Disposition.REJECTED if rejected else Disposition.KEPT
     sampling = Sampling(fraction, documents, tuple(dict.fromkeys(by or ())), strata, seed, disposition)
     try:
-        link, snapshots = cleaned_snapshots(project, Store(Folder(default_root(folder))), source, snapshot)
+        link, snapshots = cleaned_snapshots(project, store, source, snapshot)
         drawn = draw(snapshots, link.parameters, sampling, output)
     except (TargetError, SamplingError, OSError) as error:
         raise _refused(error) from error
@@ -221,21 +192,14 @@ def plan_mixture(
 ) -> None:
     """Say what a version of a mixture made now would be: rows, tokens, repetitions, disk, what limits it."""
     from llm_assets.chain.link import MissingInputError
-    from llm_assets.cli.home import find_project
     from llm_assets.cli.plan import plan, tables
-    from llm_assets.components.project import load_project
-    from llm_assets.definitions import default_root
     from llm_assets.stages.mix.shares import MixtureError
-    from llm_assets.store.folder import Folder
-    from llm_assets.store.layout import Store
 
-    folder = find_project()
-    with _declarations():
-        project = load_project(folder)
+    project, store = _opened()
     if mixture not in project.mixtures:
         raise _refused(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
     try:
-        planned = plan(project.mixtures[mixture], Store(Folder(default_root(folder))))
+        planned = plan(project.mixtures[mixture], store)
     except (MissingInputError, MixtureError) as error:
         raise _refused(error) from error
     if as_json:
@@ -243,6 +207,16 @@ def plan_mixture(
         return
     for shown in tables(planned):
         console.print(shown)
+
+
+def _opened() -> tuple[Project, Store]:
+    """The project around the working directory, and its store."""
+    from llm_assets.cli.home import find_project, open_store
+    from llm_assets.components.project import load_project
+
+    folder = find_project()
+    with _declarations():
+        return load_project(folder), open_store(folder)
 
 
 def _refused(why: object) -> typer.Exit:

@@ -1,4 +1,4 @@
-"""Which project and which Dagster instance the command line works on: those that the UI shows."""
+"""Which project, store and Dagster instance the command line works on: those that the UI shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import typer
 
 from llm_assets.cli.instance import prepare_instance
-from llm_assets.definitions import PROJECT
+from llm_assets.definitions import PROJECT, default_root
+from llm_assets.store.folder import Folder
+from llm_assets.store.layout import Store
 
 
 def find_project() -> Path:
@@ -33,6 +35,11 @@ def find_project() -> Path:
 def _is_project(folder: Path) -> bool:
     file = folder / "pyproject.toml"
     return file.is_file() and "project" in tomllib.loads(file.read_text()).get("tool", {}).get("dg", {})
+
+
+def open_store(project: Path) -> Store:
+    """The store of a project: at `$LLM_ASSETS_ROOT`, or in its folder `data`."""
+    return Store(Folder(default_root(project)))
 
 
 def ensure_dagster_home(project: Path) -> Path:
