@@ -2,8 +2,9 @@
 
 The job names the `corpus` and the `warm_up` (jsonl.zst with `id` and `text`), an empty `work` folder and how many
 `passes` to make over the corpus, of which CPU-seconds are the mean: one pass over a small slice is too short to time.
-Reading is not timed: it yields the batches of the read stage. `work/verdicts.jsonl` holds what
-`benchmarks.peers.datatrove_cleaning` writes, with every rule that a document breaks, and `numbers` of it.
+Reading is not timed: it yields the batches of the read stage. All is done with words at white space, and what depends
+on words again with `WORDS_APART`. `work/verdicts.jsonl` holds what `benchmarks.peers.datatrove_cleaning` writes, with
+every rule that a document breaks, and `numbers` of it; `work/punctuation/verdicts.jsonl` the same with the other words.
 """
 
 from __future__ import annotations
@@ -52,17 +53,29 @@ OF_TEXT: Final[Mapping[str, RuleSet]] = {
 OF_EDITED: Final[Mapping[str, RuleSet]] = {"c4": C4()}
 """The rule set that judges what `C4_LINES` leave of a text."""
 
+WORDS_APART: Final[WordSplit] = "punctuation"
+"""Words as datatrove has them by default: punctuation apart, and counted."""
+
 _STOP_WORDS: Final = StopWords.of(GOPHER_STOP_WORDS)
-_RULES_ALONE: Final = CleanParameters(
-    length=None,
-    language=None,
-    pii=None,
-    gopher_repetition=GopherRepetition(),
-    c4=C4(),
-    fineweb=FineWeb(),
-)
+
+
+def _rules_alone(words: WordSplit) -> CleanStage:
+    return CleanStage(
+        CleanParameters(
+            length=None,
+            language=None,
+            pii=None,
+            words=words,
+            gopher_repetition=GopherRepetition(),
+            c4=C4(),
+            fineweb=FineWeb(),
+        )
+    )
+
+
 _STAGES: Final = {
-    "stage": CleanStage(_RULES_ALONE),
+    "stage": _rules_alone("white_space"),
+    f"{WORDS_APART}: stage": _rules_alone(WORDS_APART),
     "stage with language and PII": CleanStage(
         CleanParameters(gopher_repetition=GopherRepetition(), c4=C4(), fineweb=FineWeb())
     ),
@@ -124,15 +137,19 @@ def _batches(corpus: Path) -> list[pa.RecordBatch]:
 
 def _clean(batches: Sequence[pa.RecordBatch]) -> Mapping[str, float]:
     """CPU-seconds by phase."""
-    of_text, of_edited = Stopwatch(), Stopwatch()
+    of_text, of_edited, apart = Stopwatch(), Stopwatch(), Stopwatch()
     for batch in batches:
         texts = batch["text"]
         reasons_of(texts, OF_TEXT, of_text)
+        reasons_of(texts, OF_TEXT, apart, WORDS_APART)
         reasons_of(edited_texts(texts, of_edited), OF_EDITED, of_edited)
         for name, stage in _STAGES.items():
             with of_text.phase(name):
                 list(stage.process([batch]))
-    return of_text.cpu | {f"C4: {phase}": spent for phase, spent in of_edited.cpu.items()}
+    named = {"C4": of_edited, WORDS_APART: apart}
+    return of_text.cpu | {
+        f"{name}: {phase}": spent for name, each in named.items() for phase, spent in each.cpu.items()
+    }
 
 
 def _run(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,12 +159,18 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     for _ in range(job["passes"]):
         for phase, spent in _clean(batches).items():
             stopwatch.add(phase, spent / job["passes"])
-    with (Path(job["work"]) / "verdicts.jsonl").open("w") as file:
+    _write_verdicts(Path(job["work"]), batches, "white_space")
+    _write_verdicts(Path(job["work"]) / WORDS_APART, batches, WORDS_APART)
+    return stopwatch.report()
+
+
+def _write_verdicts(folder: Path, batches: Sequence[pa.RecordBatch], words: WordSplit) -> None:
+    folder.mkdir(exist_ok=True)
+    with (folder / "verdicts.jsonl").open("w") as file:
         for batch in batches:
-            rows = verdicts(batch["id"].to_pylist(), batch["text"])
+            rows = verdicts(batch["id"].to_pylist(), batch["text"], words)
             for row, numbers in zip(rows, _numbers(batch["text"]), strict=True):
                 file.write(json.dumps({**row, "numbers": numbers}) + "\n")
-    return stopwatch.report()
 
 
 if __name__ == "__main__":

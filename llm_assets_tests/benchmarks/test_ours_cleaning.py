@@ -11,7 +11,7 @@ from benchmarks.cleaning_verdicts import read_rows
 from benchmarks.corpus import write_warm_up
 from benchmarks.harness import Contender, run_once
 from benchmarks.ours.cleaning import verdicts
-from benchmarks.targets.cleaning import KERNELS, WITH_EDITS
+from benchmarks.targets.cleaning import APART, KERNELS, WITH_EDITS
 
 PROSE = "The keeper of the light went down to the café with a book, and that was all we have to say of it. "
 
@@ -34,7 +34,9 @@ def test_a_run_times_every_phase_and_writes_a_verdict_of_every_document(tmp_path
     work = tmp_path / "work"
     work.mkdir()
     run = run_once(Contender("llm_assets", Path(sys.executable), "benchmarks.ours.cleaning"), job, work)
-    assert {*KERNELS, *WITH_EDITS, "stage", "stage with language and PII"} == run.report["cpu"].keys()
+    stages = {"stage", "punctuation: stage", "stage with language and PII"}
+    assert {*KERNELS, *WITH_EDITS, *APART, *stages} == run.report["cpu"].keys()
+    assert [row["id"] for row in read_rows(work / "punctuation")] == ["0", "1", "2", "3", "4"]
     rows = read_rows(work)
     assert [row["id"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert [bool(row["verdicts"]["gopher_quality"]) for row in rows] == [False] * 4 + [True]

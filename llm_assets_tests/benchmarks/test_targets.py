@@ -23,17 +23,18 @@ def test_every_target_goes_by_its_name() -> None:
 
 
 def test_cleaning_speeds_are_of_the_same_bytes_and_phases_add_up() -> None:
-    phases = (*cleaning.WITH_EDITS, "stage", "stage with language and PII")
+    phases = (*cleaning.WITH_EDITS, *cleaning.APART, "stage", "punctuation: stage", "stage with language and PII")
     filters = dict.fromkeys((*cleaning.EDITED_RULES, "c4_documents", "chain"), 10.0)
     runs = {
         cleaning.OURS: [run(dict.fromkeys(phases, 0.1), {})],
-        **{name: [run(filters, {"datatrove": "9.9"})] for name in cleaning.DATATROVE},
+        **{name: [run(filters, {"datatrove": "9.9"})] for name in (cleaning.SAME_WORDS, cleaning.DEFAULT_WORDS)},
         cleaning.DOLMA: [run({"gopher_v1": 3.0, "c4_v2": 1.0}, {"dolma": "1.1"})],
     }
     rows = cleaning._rows(Slice(Path(), 3, 4_000_000), runs)
-    assert rows[0].figure == "all rules" and rows[0].against == "datatrove 9.9, words at white space"
+    assert rows[0].figure == "all rules, words as theirs" and rows[0].against == "datatrove 9.9 as it comes"
     assert rows[0].ours == pytest.approx((20.0,)) and rows[0].theirs == pytest.approx((0.1,))
     by_figure = {(row.figure, row.against): row.ratio for row in rows}
+    assert by_figure["all rules", "datatrove 9.9, words at white space"] == pytest.approx(200)
     assert by_figure["all rules, as a chain", "datatrove 9.9 as it comes"] == pytest.approx(50)
     assert by_figure["all rules with C4's line edits", "datatrove 9.9 as it comes"] == pytest.approx(80)
     assert by_figure["Gopher's and C4's numbers", "dolma 1.1"] == pytest.approx(20)
