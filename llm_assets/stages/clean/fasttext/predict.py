@@ -136,13 +136,13 @@ def _add_words(text: _Bytes, network: Network, kept: _Sums, total: npt.NDArray[n
     padded = np.empty(_PADDED, np.uint8)
     ids = np.empty(_IDS + network.longest, np.int32)
     while position < len(text):
-        if _is_space(text[position]):
+        if is_space(text[position]):
             position += 1
             continue
         start = position
         state = _FNV_START
         low = high = np.uint64(0)
-        while position < len(text) and not _is_space(text[position]):
+        while position < len(text) and not is_space(text[position]):
             byte = text[position]
             state = fnv(state, byte)
             if position - start < 8:
@@ -180,7 +180,8 @@ def _add_words(text: _Bytes, network: Network, kept: _Sums, total: npt.NDArray[n
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _is_space(byte: np.uint8) -> bool:
+def is_space(byte: np.uint8) -> bool:
+    """Whether a byte separates words."""
     return bool(byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0)
 
 
@@ -223,7 +224,7 @@ def _add_word(padded: _Bytes, size: int, state: np.uint32, network: Network, ids
             bits = network.present[bucket >> _SIX]
             bit = bucket & _LOW_SIX
             # Written whether there is such a row or not, then counted if there is: a branch would be guessed wrong.
-            ids[found] = words + network.ranks[bucket >> _SIX] + _ones(bits & ((_ONE << bit) - _ONE))
+            ids[found] = words + network.ranks[bucket >> _SIX] + ones(bits & ((_ONE << bit) - _ONE))
             found += int((bits >> bit) & _ONE)
     _add_rows(network.rows, ids, found, total)
     return added + found
@@ -266,12 +267,13 @@ def _is_label(padded: _Bytes, size: int) -> bool:
 
 
 @numba.njit(nogil=True, cache=True)
-def _ones(bits: np.uint64) -> np.int64:
-    ones = np.int64(0)
+def ones(bits: np.uint64) -> np.int64:
+    """How many bits are set."""
+    count = np.int64(0)
     while bits:
         bits &= bits - _ONE
-        ones += 1
-    return ones
+        count += 1
+    return count
 
 
 @numba.njit(nogil=True, cache=True)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.stages.clean.fasttext.model import Classifier, ModelError, read_classifier
-from llm_assets.stages.clean.fasttext.predict import NOTHING, Network, fnv
+from llm_assets.stages.clean.fasttext.predict import NOTHING, Network, fnv, is_space, ones
 
 _Bytes = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]
@@ -84,12 +84,12 @@ def _add_text(
     """
     rows = found = words = 0
     while position < end:
-        if _is_space(data[position]):
+        if is_space(data[position]):
             position += 1
             continue
         start = position
         state = _FNV_START
-        while position < end and not _is_space(data[position]):
+        while position < end and not is_space(data[position]):
             state = fnv(state, data[position])
             position += 1
         if _is_no_word(data, start, position):
@@ -108,11 +108,6 @@ def _add_text(
     found += ids[found] != NOTHING
     found = _find_word_ngrams(_END_OF_LINE, words, network, word_ngrams, grams, ids, found)
     return rows + _add_rows(network.rows, ids, found, total)
-
-
-@numba.njit(nogil=True, cache=True, inline="always")
-def _is_space(byte: np.uint8) -> bool:
-    return bool(byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0)
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
@@ -217,7 +212,7 @@ def _bucket_row(bucket: np.uint64, network: Network) -> np.int64:
     bits, bit = network.present[bucket >> _SIX], bucket & _LOW_SIX
     if not (bits >> bit) & _ONE:
         return np.int64(NOTHING)
-    return np.int64(words + network.ranks[bucket >> _SIX] + _ones(bits & ((_ONE << bit) - _ONE)))
+    return np.int64(words + network.ranks[bucket >> _SIX] + ones(bits & ((_ONE << bit) - _ONE)))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -228,15 +223,6 @@ def _add_rows(rows: npt.NDArray[np.float32], ids: _Ids, count: int, total: _Floa
         for column in range(len(total)):
             total[column] += rows[row, column]
     return count
-
-
-@numba.njit(nogil=True, cache=True)
-def _ones(bits: np.uint64) -> np.int64:
-    ones = np.int64(0)
-    while bits:
-        bits &= bits - _ONE
-        ones += 1
-    return ones
 
 
 @numba.njit(nogil=True, cache=True)
