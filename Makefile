@@ -45,8 +45,9 @@ check: $(INSTALLED) ## The quick part of the tests, for your own loop
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) -n 2 -m 'not slow and not torture' $(ARGS)
 
-torture: $(INSTALLED) servers ## The long trials in full: kills, corruptions, scale
+torture: $(INSTALLED) servers ## The long trials in full: kills, corruptions, scale; the loader's with peers too
 	LLM_ASSETS_TORTURE=full $(PYTEST) -m torture --timeout 3600 -s $(ARGS)
+	$(BIN)/python -m benchmarks.loader_torture
 
 bench: $(INSTALLED) ## Side by side with the peers (TARGET=name for one)
 	$(BIN)/python -m benchmarks $(TARGET)

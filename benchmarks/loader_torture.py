@@ -153,8 +153,7 @@ def other_worlds(loader: Loader) -> tuple[str, str]:
         start.append(f"W={world}: {problem or same(batches, alone[:STEPS])}")
     two = ranks(loader, 2)
     before, problem = steps_of(loader, two)
-    if not problem:
-        after, problem = steps_of(loader, ranks(loader, 4, two[0].state, steps=None))
+    after, problem = (before, problem) if problem else steps_of(loader, ranks(loader, 4, two[0].state, steps=None))
     if problem:
         return "; ".join(start), f"2 to 4: {problem}"
     times = Counter([*before.ravel().tolist(), *after.ravel().tolist()])
