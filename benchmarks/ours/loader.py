@@ -22,11 +22,16 @@ from llm_assets.store.shard_writer import ShardSetWriter
 _AT_ONCE = 4096
 
 
-def _shard_set(source: np.ndarray[Any, Any], folder: Path) -> Path:
+def written(source: np.ndarray[Any, Any], folder: Path, vocabulary_size: int = 1 << 16) -> Path:
     """The rows as a shard set of three documents each, written unless it is there."""
     if not (folder / "index.json").exists():
         with ShardSetWriter(
-            Folder(str(folder)), "g", sequence_length=LENGTH, vocabulary_size=1 << 16, pad_id=0, tokenizer="none"
+            Folder(str(folder)),
+            "g",
+            sequence_length=LENGTH,
+            vocabulary_size=vocabulary_size,
+            pad_id=0,
+            tokenizer="none",
         ) as writer:
             for first in range(0, len(source), _AT_ONCE):
                 rows = source[first : first + _AT_ONCE]
@@ -59,7 +64,7 @@ def _widening_limit(source: np.ndarray[Any, Any]) -> float:
 def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     source = np.fromfile(job["corpus"], np.uint16).reshape(-1, LENGTH)
-    folder = _shard_set(source, Path(job["data"]) / "llm_assets")
+    folder = written(source, Path(job["data"]) / "llm_assets")
     return {
         **measure(lambda row: _batches(folder, row, ["input_ids"]), len(source)),
         "with_labels": throughput(lambda: _batches(folder, 0, ["input_ids", "labels"])),

@@ -6,5 +6,6 @@ from benchmarks.targets.chain import CHAIN
 from benchmarks.targets.cleaning import CLEANING
 from benchmarks.targets.loader import LOADER
 from benchmarks.targets.pii import PII
+from benchmarks.targets.step import STEP
 
-TARGETS = {target.name: target for target in [CHAIN, CLEANING, LOADER, PII]}
+TARGETS = {target.name: target for target in [CHAIN, CLEANING, LOADER, PII, STEP]}
