@@ -1,12 +1,14 @@
 """The validation set of a version: the held-out rows of its sources, a shard set within the version's generation.
 
-Guarantees that it appears and goes with the version, in the same step, and that the manifest names its digest.
+Guarantees that it appears and goes with the version, in the same step, and that what is opened of a committed version
+is the set that its manifest names by digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,11 @@ from llm_assets.chain.mixed_provenance import MIX_PROVENANCE_SCHEMA, provenance_
 from llm_assets.chain.pool import Pool
 from llm_assets.chain.shard_partition import open_shards, write_provenance
 from llm_assets.stages.mix.plan import MixturePlan
+from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
+from llm_assets.store.manifest import Input, Manifest
 from llm_assets.store.shard_writer import ShardSetWriter
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards import ShardCorruptError, ShardMissingError, ShardSet
 from llm_assets.store.staging import Attempt
 
 HELD_OUT = "held_out"
@@ -27,14 +31,53 @@ _GENERATION = "rows"
 
 
 def open_held_out(store: Store, mixture: str, version: str) -> ShardSet | None:
-    """The validation set of a committed version: rows of one source after the other. None where nothing is held out."""
+    """The validation set of a committed version: see `committed_held_out`. None where there is no such version."""
     shards = open_shards(store.version(mixture, version))
-    return held_out_of(shards) if shards else None
+    return committed_held_out(shards) if shards else None
+
+
+def committed_held_out(shards: ShardSet) -> ShardSet | None:
+    """The validation set that the manifest of a committed version names; None where nothing is held out.
+
+    Rows of one source after the other: see `rows_by_source`. Raises ShardMissingError and ShardCorruptError where
+    it is not there any more, or another one is.
+    """
+    named = _named(Manifest.from_dict(shards.index.manifest))
+    if named is None:
+        return None
+    held_out, where = held_out_of(shards), _folder(shards).uri
+    if held_out is None:
+        raise ShardMissingError(where, "the version names a validation set, but it is not there")
+    if held_out.digest != named["digest"]:
+        raise ShardCorruptError(where, f"has the digest {held_out.digest}, but the version names {named['digest']}")
+    return held_out
+
+
+def held_out_input(version: Manifest) -> dict[str, Input]:
+    """What a partition made from the validation set of a version records of it, by name; empty where there is none."""
+    named = _named(version)
+    return {f"{version.name}/{HELD_OUT}": Input(named["digest"], version.generation)} if named else {}
+
+
+def _named(version: Manifest) -> Mapping[str, Any] | None:
+    """The `held_out_details` of a version. Those made when there were no held-out rows yet say nothing of them."""
+    return version.details.get("held_out")
+
+
+def rows_by_source(held_out: ShardSet) -> dict[str, range]:
+    """The rows of each source in a validation set."""
+    counts = held_out.index.rows_by_source
+    ends = accumulate(counts.values())
+    return {source: range(end - count, end) for (source, count), end in zip(counts.items(), ends, strict=True)}
 
 
 def held_out_of(shards: ShardSet) -> ShardSet | None:
     """The validation set that belongs to the shard set of a version, staged or committed; None where there is none."""
-    return open_shards(shards.folder / f"{shards.index.generation}/{HELD_OUT}")
+    return open_shards(_folder(shards))
+
+
+def _folder(shards: ShardSet) -> Folder:
+    return shards.folder / f"{shards.index.generation}/{HELD_OUT}"
 
 
 def write_held_out(attempt: Attempt, plan: MixturePlan, pool: Pool) -> ShardSet | None:

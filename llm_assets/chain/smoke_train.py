@@ -1,7 +1,7 @@
 """The link from `<mixture>/mixed` to `<mixture>/smoke_train`: does a small model learn from these rows?
 
-Guarantees that the rows the model is tried on are none it was trained on. The result is a report; the mixture is what
-it was, whatever is in it. Needs the extra `train`, when a report is made.
+Guarantees that the rows the model is tried on, those of the version's validation set, are none it was trained on. The
+result is a report; the mixture is what it was, whatever is in it. Needs the extra `train`, when a report is made.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from llm_assets.chain.held_out import committed_held_out, held_out_input
 from llm_assets.chain.link import Check, Description, Link, MissingInputError, Outcome, Work
 from llm_assets.chain.mixed import MixedLink
-from llm_assets.chain.shard_partition import PROVENANCE, open_shards
+from llm_assets.chain.shard_partition import open_shards
+from llm_assets.chain.trial import Chosen, by_source
 from llm_assets.stages.stage import Parameters, code_version
 from llm_assets.stages.token_bytes import UnknownBytesError, token_bytes
 from llm_assets.store.layout import Store
@@ -29,15 +30,13 @@ from llm_assets.store.reports import StagedReport, StoredReport, report_digest
 from llm_assets.store.shards import ShardSet
 
 if TYPE_CHECKING:
-    from llm_assets.chain.tiny_model import RowsUsed, Training, Trial
+    from llm_assets.chain.tiny_model import Batches, ModelSettings, TinyModel, Training
 
-VERSION = "1"
+VERSION = "2"
 LENGTH = 128
 """Tokens of the rows of the model, where nothing else is said, or the next smaller number that divides the rows."""
 
 LOSS_FALLS = "loss_falls"
-_HELD_OUT_AT_MOST = 5
-"""At least four rows in five are left to train on."""
 
 
 class SmokeTrainError(RuntimeError):
@@ -45,8 +44,9 @@ class SmokeTrainError(RuntimeError):
 
 
 class SmokeTrainParameters(Parameters):
-    """A small transformer, trained on the first rows of a mixture and tried on its last ones.
+    """A small transformer, trained on the first rows of a mixture and tried on its validation set.
 
+    `held_out_rows` are those it is tried on, in all: as many of each source, or all it has, and one at least.
     `on_failure` says what happens where the loss does not fall by at least `min_fall` nats: `warn`, or `block`, so that
     the report is refused and the run fails. The mixture stays committed either way.
     """
@@ -60,7 +60,7 @@ class SmokeTrainParameters(Parameters):
     layers: int = Field(default=2, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     seed: int = 0
-    threads: int = Field(default=2, ge=1)
+    threads: int = Field(default=1, ge=1)
     min_fall: float = Field(default=0.1, ge=0)
     on_failure: Literal["warn", "block"] = "warn"
 
@@ -100,11 +100,14 @@ class SmokeTrainLink(Link[StagedReport]):
         )
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
-        """The version of the mixture."""
-        manifest = self.mixed.committed(store, partition)
-        if manifest is None:
-            raise MissingInputError(f"{self.mixed.asset}[{partition}] is not there: materialize it first")
-        return {manifest.name: manifest.as_input}
+        """The version of the mixture, and its validation set where it has one."""
+        version = self.mixed.committed(store, partition)
+        if version is None:
+            raise self._missing(partition)
+        return _inputs(version)
+
+    def _missing(self, partition: str) -> MissingInputError:
+        return MissingInputError(f"{self.mixed.asset}[{partition}] is not there: materialize it first")
 
     def committed(self, store: Store, partition: str) -> Manifest | None:
         """See `Link`."""
@@ -112,27 +115,25 @@ class SmokeTrainLink(Link[StagedReport]):
         return stored.manifest if stored else None
 
     def make(self, work: Work) -> StagedReport:
-        """Train and try a model. Raises SmokeTrainError, MissingInputError, and ModuleNotFoundError without torch."""
+        """Train and try a model.
+
+        Raises SmokeTrainError, MissingInputError, ShardSetError, NoTargetsError, and ModuleNotFoundError without torch.
+        """
         tiny_model = _tiny_model()
-        inputs = self.inputs(work.store, work.partition)
         shards = open_shards(work.store.version(self.mixed.name, work.partition))
         if shards is None:
-            raise MissingInputError(f"{self.mixed.asset}[{work.partition}] is not there any more")
+            raise self._missing(work.partition)
         asked = self.parameters
-        rows = rows_used(shards, asked)
+        batches = tiny_model.Batches(asked.batch_size, row_length(shards, asked.sequence_length))
         settings = tiny_model.ModelSettings(
             asked.width, asked.heads, asked.layers, asked.learning_rate, asked.seed, asked.threads
         )
-        sizes = self._token_bytes(work.store, shards)
-        known = np.zeros(shards.index.vocabulary_size, np.int64) if sizes is None else sizes
-        model, training = tiny_model.train(shards, rows, asked.steps, settings)
-        trial = tiny_model.try_out(model, shards, rows, known, settings)
-        trained = _trained_rows(shards, rows, asked.steps)
-        held_out, repeated = _by_source(shards, rows, trained, trial, bytes_known=sizes is not None)
+        held_out = Chosen.of(committed_held_out(shards), asked.held_out_rows)
+        sizes = self._token_bytes(work.store, shards) if held_out.by_source else None
+        model, training = tiny_model.train(shards, batches, asked.steps, settings)
         results = {
             "losses": [loss if math.isfinite(loss) else None for loss in training.losses.tolist()],
-            "held_out": held_out,
-            "held_out_repeated_rows": repeated,
+            "held_out": _try_out(model, held_out, batches, sizes, settings),
         }
         digest = report_digest(results)
         manifest = Manifest(
@@ -140,10 +141,14 @@ class SmokeTrainLink(Link[StagedReport]):
             work.partition,
             digest[:12],
             self.code_version,
-            inputs,
+            _inputs(Manifest.from_dict(shards.index.manifest)),
             digest,
-            _ledger(shards, trained, rows),
-            {"parameters": asked.model_dump(mode="json"), "sequence_length": rows.length},
+            _ledger(shards, training.rows * batches.length, held_out),
+            {
+                "parameters": asked.model_dump(mode="json"),
+                "sequence_length": batches.length,
+                "held_out_is": held_out.description,
+            },
         )
         folder = work.store.report(self.asset, work.partition)
         return StagedReport(folder, results, _measured(training), manifest)
@@ -169,8 +174,7 @@ class SmokeTrainLink(Link[StagedReport]):
         losses = np.array(staged.results["losses"], np.float64)
         held_out: dict[str, dict[str, float | None]] = staged.results["held_out"]
         values: dict[str, float | int | str] = {
-            "held_out_is": "the last rows of the mixture",
-            "held_out_repeated_rows": staged.results["held_out_repeated_rows"],
+            "held_out_is": staged.manifest.details["held_out_is"],
             **staged.measured,
         }
         for source, found in held_out.items():
@@ -184,25 +188,15 @@ class SmokeTrainLink(Link[StagedReport]):
         )
 
 
-def rows_used(shards: ShardSet, asked: SmokeTrainParameters) -> RowsUsed:
-    """Which rows a model is trained and tried on. Raises SmokeTrainError where there are none."""
-    length = asked.sequence_length or max(d for d in range(1, LENGTH + 1) if shards.sequence_length % d == 0)
+def row_length(shards: ShardSet, asked: int | None) -> int:
+    """Tokens in a row of the model. Raises SmokeTrainError where rows of the mixture cannot be divided so."""
+    length = asked or max(d for d in range(1, LENGTH + 1) if shards.sequence_length % d == 0)
     if length < 2 or shards.sequence_length % length:
         raise SmokeTrainError(
             f"{length} tokens in a row of the model, but the mixture has rows of {shards.sequence_length}: "
             "set sequence_length to a number over 1 that divides that"
         )
-    division = shards.sequence_length // length
-    held_out = min(asked.held_out_rows, shards.rows // _HELD_OUT_AT_MOST)
-    # Batches end with rows of the mixture there, so that of no row a part is trained on and another held out
-    whole = math.lcm(asked.batch_size, division)
-    trained = (shards.rows - held_out) * division // whole * whole
-    if trained == 0:
-        raise SmokeTrainError(
-            f"the mixture has {shards.rows} rows of {shards.sequence_length} tokens, too few to train on in batches of "
-            f"{asked.batch_size} rows of {length}"
-        )
-    return _tiny_model().RowsUsed(length, asked.batch_size, trained)
+    return length
 
 
 def loss_falls(losses: Sequence[float | None], min_fall: float) -> Outcome:
@@ -223,78 +217,37 @@ def loss_falls(losses: Sequence[float | None], min_fall: float) -> Outcome:
     return Outcome(LOSS_FALLS, passed, message, {"first": first, "last": last, "fell": fell})
 
 
-def _trained_rows(shards: ShardSet, rows: RowsUsed, steps: int) -> int:
-    """Rows of the mixture that are trained on: so many of the first ones."""
-    return -(-min(steps * rows.batch, rows.held_out) // (shards.sequence_length // rows.length))
+def _inputs(version: Manifest) -> dict[str, Input]:
+    return {version.name: version.as_input, **held_out_input(version)}
 
 
-def _by_source(
-    shards: ShardSet, rows: RowsUsed, trained: int, trial: Trial, *, bytes_known: bool
-) -> tuple[dict[str, dict[str, Any]], int]:
-    """Rows, targets and mean losses of the held-out rows of each source; None for a mean that cannot be known.
+def _try_out(
+    model: TinyModel,
+    held_out: Chosen,
+    batches: Batches,
+    sizes: npt.NDArray[np.int64] | None,
+    settings: ModelSettings,
+) -> dict[str, dict[str, Any]]:
+    """See `trial.by_source`. `sizes`: bytes of each token, None where they cannot be known."""
+    if held_out.shards is None:
+        return {}
+    known = np.zeros(held_out.shards.index.vocabulary_size, np.int64) if sizes is None else sizes
+    trial = _tiny_model().try_out(model, held_out.shards, held_out.rows, batches, known, settings)
+    return by_source(held_out, trial, bytes_known=sizes is not None)
 
-    Rows of the mixture that repeat one of the `trained` first ones are left out; their number is returned too.
+
+def _ledger(shards: ShardSet, trained_tokens: int, held_out: Chosen) -> Ledger:
+    """In rows of the mixture and of its validation set: those trained on were kept, those tried on held out.
+
+    No others came in. `trained_tokens` counts padding, and tokens that were trained on again.
     """
-    division = shards.sequence_length // rows.length
-    numbers = np.arange(trial.first, trial.first + len(trial.nats)) // division
-    if not len(numbers):
-        return {}, 0
-    first = int(numbers[0])
-    seen = set(_origins(shards, 0, trained))
-    fresh = [None if one in seen else one.source for one in _origins(shards, first, int(numbers[-1]) + 1)]
-    sources = np.array(fresh, object)[numbers - first]
-    found: dict[str, dict[str, Any]] = {}
-    for source in sorted({source for source in sources.tolist() if source is not None}):
-        mine = sources == source
-        bits = float(trial.nats[mine].sum()) / math.log(2)
-        targets, size = int(trial.targets[mine].sum()), int(trial.bytes[mine].sum())
-        found[source] = {
-            "rows": len(np.unique(numbers[mine])),
-            "tokens": targets,
-            "bits_per_token": _mean(bits, targets),
-            "bits_per_byte": _mean(bits, size) if bytes_known else None,
-        }
-    return found, fresh.count(None)
+    rows = min(shards.rows, -(-trained_tokens // shards.sequence_length))
+    kept = _count(shards, rows, int(shards.document_lengths(0, rows).lengths.sum()))
+    tried = Count() if held_out.shards is None else _count(held_out.shards, len(held_out.rows), held_out.tokens)
+    return Ledger(incoming=kept + tried, kept=kept, output=kept, dropped={"held_out": tried})
 
 
-def _mean(total: float, count: int) -> float | None:
-    return total / count if count and math.isfinite(total) else None
-
-
-class _Origin(NamedTuple):
-    """The packed row that a row of a mixture is a copy of."""
-
-    source: str
-    snapshot: str
-    packed_row: int
-
-
-def _origins(shards: ShardSet, first: int, last: int) -> list[_Origin]:
-    """Where rows `first` to `last` (exclusive) come from, reading no others than lie with them."""
-    with shards.folder.open(f"{shards.index.generation}/{PROVENANCE}") as file:
-        provenance = pq.ParquetFile(pa.PythonFile(file, mode="r"))
-        parts: list[_Origin] = []
-        start = 0
-        for group in range(provenance.num_row_groups):
-            rows = provenance.metadata.row_group(group).num_rows
-            if start < last and start + rows > first:
-                table = provenance.read_row_group(group, columns=list(_Origin._fields))
-                columns = [table[name].to_pylist()[max(0, first - start) : last - start] for name in _Origin._fields]
-                parts += map(_Origin, *columns)
-            start += rows
-    return parts
-
-
-def _ledger(shards: ShardSet, trained: int, rows: RowsUsed) -> Ledger:
-    """In rows of the mixture: those trained on were kept, those tried on held out; no others came in."""
-    division = shards.sequence_length // rows.length
-    kept, held_out = _count(shards, 0, trained), _count(shards, rows.held_out // division, shards.rows)
-    return Ledger(incoming=kept + held_out, kept=kept, output=kept, dropped={"held_out": held_out})
-
-
-def _count(shards: ShardSet, first: int, last: int) -> Count:
-    rows = last - first
-    tokens = int(shards.document_lengths(first, last).lengths.sum()) if rows else 0
+def _count(shards: ShardSet, rows: int, tokens: int) -> Count:
     return Count(rows, rows * shards.sequence_length * shards.dtype.itemsize, tokens)
 
 

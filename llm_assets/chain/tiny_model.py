@@ -7,7 +7,7 @@ number of threads as they were. Which rows are trained on, and what the losses m
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +20,10 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from llm_assets.loader import IGNORED, Batch, LoaderStats, TokenLoader, sdpa_mask
 from llm_assets.store.shards import ShardSet
+
+
+class NoTargetsError(ValueError):
+    """A set in which no token follows another one of its document."""
 
 
 @dataclass(frozen=True)
@@ -35,35 +39,33 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class RowsUsed:
-    """Which rows of a set are used, counted in rows of `length` tokens: a set's row may be several of them.
+class Batches:
+    """How rows are given to the model: `rows` rows of `length` tokens each. A row of a set may be several of them."""
 
-    Batches have `batch` rows. Rows 0 to `held_out` are trained on, again where there are too few; from `held_out` on,
-    which is a multiple of `batch`, the model is tried.
-    """
-
+    rows: int
     length: int
-    batch: int
-    held_out: int
 
 
 @dataclass(frozen=True)
 class Training:
-    """Mean loss of each step, in nats, float64 [steps]; seconds in all, and what the loader says of them."""
+    """Mean loss of each step, in nats, float64 [steps]; seconds in all, and what the loader says of them.
+
+    `rows` counts the rows of the model that it was given, those it was given again included.
+    """
 
     losses: NDArray[np.float64]
+    rows: int
     seconds: float
     loader: LoaderStats
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Of each row the model was tried on, in their order: the sum of the losses in nats, the targets, their bytes.
+    """Of each row of the set the model was tried on: the sum of the losses in nats, the targets, their bytes.
 
-    float64 [rows], int64 [rows], int64 [rows]. `first` is the number of the first row.
+    float64 [rows], int64 [rows], int64 [rows], in the order in which the rows were asked for.
     """
 
-    first: int
     nats: NDArray[np.float64]
     targets: NDArray[np.int64]
     bytes: NDArray[np.int64]
@@ -110,50 +112,70 @@ def has_target(batch: Batch) -> Tensor:
     return batch["labels"] != IGNORED
 
 
-def train(shards: ShardSet, rows: RowsUsed, steps: int, settings: ModelSettings) -> tuple[TinyModel, Training]:
-    """Train a new model for some steps. Raises ShardSetError where rows are damaged."""
+def train(shards: ShardSet, batches: Batches, steps: int, settings: ModelSettings) -> tuple[TinyModel, Training]:
+    """Train a new model on the first rows of a set, and on all again where there are too few for all steps.
+
+    Raises ShardSetError where rows are damaged, NoTargetsError where there is nothing to learn.
+    """
     with _repeatable(settings):
         began = time.perf_counter()
-        loader = _loader(shards, rows)
-        start = loader.state_dict()
-        model = TinyModel(shards.index.vocabulary_size, rows.length, settings)
+        loader = _loader(shards, batches.rows, batches.length, epochs=None)
+        model = TinyModel(shards.index.vocabulary_size, batches.length, settings)
         optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, fused=True)
         losses: list[float] = []
-        for batch in islice(loader, steps):
+        for batch in islice(_with_targets(loader), steps):
             loss = model(batch).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-            if loader.position == rows.held_out:
-                loader.load_state_dict(start)
-        return model, Training(np.array(losses), time.perf_counter() - began, loader.stats())
+        return model, Training(np.array(losses), loader.position, time.perf_counter() - began, loader.stats())
+
+
+def _with_targets(loader: TokenLoader) -> Iterator[Batch]:
+    """The batches of a loader but for those of padding, which have no mean loss."""
+    last = 0
+    for batch in loader:
+        if has_target(batch).any():
+            last = loader.position
+            yield batch
+        elif loader.position - last >= loader.epoch_rows:
+            raise NoTargetsError(f"no document in {loader.set.uri} has two tokens in a row of {loader.sequence_length}")
 
 
 def try_out(
-    model: TinyModel, shards: ShardSet, rows: RowsUsed, token_bytes: NDArray[np.int64], settings: ModelSettings
+    model: TinyModel,
+    shards: ShardSet,
+    rows: NDArray[np.int64],
+    batches: Batches,
+    token_bytes: NDArray[np.int64],
+    settings: ModelSettings,
 ) -> Trial:
-    """What the model makes of the rows held out. `token_bytes` int64 [vocabulary] are the bytes of each token.
+    """What the model makes of some rows of a set, int64 [rows]; `token_bytes` int64 [vocabulary] are those of each id.
 
-    Rows at the end of the set that make no whole batch are left out.
+    Raises ShardSetError where rows are damaged.
     """
     sizes = torch.from_numpy(token_bytes)
-    loader = _loader(shards, rows)
-    loader.load_state_dict({**loader.state_dict(), "position": rows.held_out})
-    found: list[Tensor] = []
+    parts = shards.sequence_length // batches.length
+    loader = _loader(shards, parts, batches.length, epochs=1)  # a batch is a row of the set
+    delivered = iter(loader)
+    found = np.zeros((len(rows), 3))
     with _repeatable(settings), torch.no_grad():
-        for batch in loader:
-            wanted = has_target(batch)
-            nats = torch.zeros(wanted.shape, dtype=torch.float64)
-            nats[wanted] = model(batch).double()
-            size = torch.where(wanted, sizes[batch["labels"].clamp(min=0)], 0)
-            found.append(torch.stack([nats.sum(1), wanted.sum(1).double(), size.sum(1).double()]))
-    table = torch.cat([torch.zeros(3, 0, dtype=torch.float64), *found], dim=1).numpy()
-    return Trial(rows.held_out, table[0], table[1].astype(np.int64), table[2].astype(np.int64))
+        for place, row in enumerate(rows.tolist()):
+            loader.load_state_dict({**loader.state_dict(), "position": row * parts})
+            whole = next(delivered)
+            for first in range(0, parts, batches.rows):
+                batch = {name: field[first : first + batches.rows] for name, field in whole.items()}
+                labels = batch["labels"][has_target(batch)]
+                nats = model(batch).double().sum().item()
+                found[place] += nats, len(labels), int(sizes[labels].sum())
+    return Trial(found[:, 0], found[:, 1].astype(np.int64), found[:, 2].astype(np.int64))
 
 
-def _loader(shards: ShardSet, rows: RowsUsed) -> TokenLoader:
-    return TokenLoader(shards, batch_size=rows.batch, sequence_length=rows.length, shift_labels=True, validate=True)
+def _loader(shards: ShardSet, batch_size: int, length: int, epochs: int | None) -> TokenLoader:
+    return TokenLoader(
+        shards, batch_size=batch_size, sequence_length=length, epochs=epochs, shift_labels=True, validate=True
+    )
 
 
 @contextmanager

@@ -58,5 +58,6 @@ mixture_scaffolder = _scaffolder(
         "shares": {"name_of_a_source": 0.7, "name_of_another": 0.3},
         "seed": 0,
         "max_repetitions": 1.0,
+        "held_out": {"rows": 16},
     }
 )

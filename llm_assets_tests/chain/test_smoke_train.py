@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,65 +18,89 @@ from llm_assets.chain import smoke_train as smoke_train_module
 from llm_assets.chain import tiny_model
 from llm_assets.chain.link import MissingInputError, State
 from llm_assets.chain.mixed import MixedLink
-from llm_assets.chain.shard_partition import open_shards, read_provenance
-from llm_assets.chain.smoke_train import SmokeTrainError, SmokeTrainLink, SmokeTrainParameters, loss_falls, rows_used
+from llm_assets.chain.shard_partition import read_provenance
+from llm_assets.chain.smoke_train import SmokeTrainError, SmokeTrainLink, SmokeTrainParameters, loss_falls, row_length
 from llm_assets.stages.token_bytes import UnknownBytesError
+from llm_assets.store.ledger import Count
 from llm_assets.store.reports import StagedReport, StoredReport
-from llm_assets.store.shards import ShardSet
-from llm_assets_tests.chain.world import SEQUENCE_LENGTH, World
+from llm_assets.store.shards import ShardMissingError, ShardSet
+from llm_assets_tests.chain.held_out_world import both_sets, with_held_out
+from llm_assets_tests.chain.world import World
 
-SMALL = {"steps": 40, "batch_size": 2, "sequence_length": 64, "held_out_rows": 9, "threads": 1}
+LENGTH = 64
+"""Two rows of the model are one of the mixture."""
+
+SMALL = {"steps": 40, "batch_size": 2, "sequence_length": LENGTH, "held_out_rows": 9, "threads": 1}
 SMALL |= {"width": 32, "heads": 2, "layers": 1}
+SMALLER = {"width": 4, "heads": 1}
 
 
 def link(world: World, **asked: object) -> SmokeTrainLink:
     return SmokeTrainLink(world.mixed, SmokeTrainParameters.model_validate({**SMALL, **asked}))
 
 
-def opened(world: World) -> ShardSet:
-    shards = open_shards(world.store.version("demo", "v1"))
-    assert shards is not None
-    return shards
+@pytest.fixture(scope="module")
+def held(made_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """With a validation set. Not to be changed."""
+    return with_held_out(made_world, tmp_path_factory.mktemp("held") / "store")
+
+
+@pytest.fixture
+def changing(made_world: World, tmp_path: Path) -> World:
+    """The same, to be changed."""
+    return with_held_out(made_world, tmp_path / "held")
 
 
 @pytest.fixture(scope="module")
-def staged(made_world: World) -> StagedReport:
-    return made_world.make(link(made_world), "v1")
+def staged(held: World) -> StagedReport:
+    return held.make(link(held), "v1")
 
 
-def test_a_model_learns_from_the_mixture(made_world: World, staged: StagedReport) -> None:
-    (outcome,) = made_world.outcomes(link(made_world), staged).values()
+def tried_rows(held_out: ShardSet) -> dict[str, list[int]]:
+    """Of nine: the three of code, and six of the seven of docs."""
+    sources = read_provenance(held_out)["source"].to_pylist()
+    rows = {name: [row for row, source in enumerate(sources) if source == name] for name in sorted({*sources})}
+    assert {name: len(each) for name, each in rows.items()} == {"code": 3, "docs": 7}
+    return {"code": rows["code"], "docs": [rows["docs"][place * 7 // 6] for place in range(6)]}
+
+
+def test_a_model_learns_from_the_mixture(held: World, staged: StagedReport) -> None:
+    (outcome,) = held.outcomes(link(held), staged).values()
     assert outcome.passed and "the loss went from 5." in outcome.message
-    losses, vocabulary = staged.results["losses"], opened(made_world).index.vocabulary_size
+    losses, vocabulary = staged.results["losses"], both_sets(held)[0].index.vocabulary_size
     assert len(losses) == 40 and losses[0] == pytest.approx(math.log(vocabulary), rel=0.1)
-    assert set(staged.results["held_out"]) == {"docs", "code"}
+    assert {source: found["rows"] for source, found in staged.results["held_out"].items()} == {"docs": 6, "code": 3}
     for found in staged.results["held_out"].values():
         assert 1 < found["bits_per_byte"] < 8 and found["bits_per_token"] > found["bits_per_byte"]
 
 
-def test_what_a_person_sees(made_world: World, staged: StagedReport) -> None:
-    description = link(made_world).describe(staged)
+def test_what_a_person_sees(held: World, staged: StagedReport) -> None:
+    description = link(held).describe(staged)
     (curve,) = description.curves.values()
     assert curve.tolist() == staged.results["losses"] and description.rows == 40
-    assert description.values["held_out_bits_per_byte_docs"] == staged.results["held_out"]["docs"]["bits_per_byte"]
-    assert description.values["tokens_per_second"] > 0 and "tokens/s" in str(description.values["loader"])
+    values, docs = description.values, staged.results["held_out"]["docs"]
+    assert values["held_out_is"] == "9 of the 10 rows of the version's validation set"
+    assert (values["held_out_rows_docs"], values["held_out_tokens_docs"]) == (6, docs["tokens"])
+    assert values["held_out_bits_per_byte_docs"] == docs["bits_per_byte"]
+    assert values["tokens_per_second"] > 0 and "tokens/s" in str(values["loader"])
 
 
-def test_the_same_rows_and_parameters_give_the_same_report(made_world: World, staged: StagedReport) -> None:
+def test_the_same_rows_and_parameters_give_the_same_report(held: World, staged: StagedReport) -> None:
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
     torch.manual_seed(99)
-    assert made_world.make(link(made_world), "v1").manifest.digest == staged.manifest.digest
+    assert held.make(link(held), "v1").manifest.digest == staged.manifest.digest
     torch.manual_seed(99)
     drawn = torch.rand(3)
-    made_world.make(link(made_world, steps=2, threads=1), "v1")
+    held.make(link(held, steps=2, threads=1), "v1")
     torch.manual_seed(99)
     assert torch.equal(torch.rand(3), drawn) and torch.get_num_threads() == threads
     torch.random.set_rng_state(state)
-    assert made_world.make(link(made_world, seed=1), "v1").manifest.digest != staged.manifest.digest
+    assert held.make(link(held, seed=1), "v1").manifest.digest != staged.manifest.digest
 
 
-def test_no_row_is_both_trained_on_and_held_out(made_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the model is really given, found again among the rows of the set."""
+@pytest.mark.parametrize("epochs", [0.4, 1.2])
+def test_what_it_is_trained_and_tried_on(held: World, monkeypatch: pytest.MonkeyPatch, epochs: float) -> None:
+    """What the model is really given, found again in the two sets, which have no packed row in common."""
     seen: dict[bool, list[np.ndarray]] = {True: [], False: []}
     forward = tiny_model.TinyModel.forward
 
@@ -85,113 +109,142 @@ def test_no_row_is_both_trained_on_and_held_out(made_world: World, monkeypatch: 
         return forward(self, batch)
 
     monkeypatch.setattr(tiny_model.TinyModel, "forward", spying)
-    shards = opened(made_world)
-    rows = shards.input_ids(0, shards.rows).astype(np.int64).reshape(-1, 64)
-    used = rows_used(shards, link(made_world).parameters)
-    staged = made_world.make(link(made_world), "v1")
+    shards, held_out = both_sets(held)
+    steps = int(epochs * shards.rows)  # a batch is a row of the mixture
+    staged = held.make(link(held, steps=steps, **SMALLER), "v1")
+    rows = shards.input_ids(0, shards.rows).reshape(-1, LENGTH)
     trained, tried = np.concatenate(seen[True]), np.concatenate(seen[False])
-    assert np.array_equal(trained, np.resize(rows[: used.held_out], trained.shape))
-    assert np.array_equal(tried, rows[used.held_out :][: len(tried)])
-    left = len(rows) - used.held_out - len(tried)
-    assert 0 <= left < used.batch and used.held_out % 2 == 0 and len(tried) >= 2 * 9 - used.batch
-    ledger, reached = staged.manifest.ledger, min(SMALL["steps"], used.held_out // 2)  # a batch is a row of the set
+    assert np.array_equal(trained, np.resize(rows, (2 * steps, LENGTH)))
+    numbers = [row for each in tried_rows(held_out).values() for row in each]
+    expected = held_out.input_ids(0, held_out.rows)[numbers]
+    assert np.array_equal(tried, expected.reshape(-1, LENGTH))
+    assert not {row.tobytes() for row in expected} & {row.tobytes() for row in shards.input_ids(0, shards.rows)}
+    assert not origins(shards) & origins(held_out)
+
+    ledger, reached, row_bytes = staged.manifest.ledger, min(steps, shards.rows), 2 * LENGTH * shards.dtype.itemsize
+    tokens = sum(int(held_out.document_lengths(row, row + 1).lengths.sum()) for row in numbers)
     assert ledger.incoming == ledger.accounted
-    assert ledger.dropped["held_out"].documents == shards.rows - used.held_out // 2
-    assert ledger.kept.documents == reached
-    assert ledger.kept.tokens == shards.document_lengths(0, reached).lengths.sum()
+    assert ledger.kept == Count(reached, reached * row_bytes, int(shards.document_lengths(0, reached).lengths.sum()))
+    assert ledger.dropped == {"held_out": Count(9, 9 * row_bytes, tokens)}
 
 
-def test_rows_are_trained_on_again_where_there_are_too_few(made_world: World) -> None:
-    shards = opened(made_world)
-    used = rows_used(shards, link(made_world, held_out_rows=10**9).parameters)
-    steps = used.held_out // used.batch + 3
-    staged = made_world.make(link(made_world, held_out_rows=10**9, steps=steps, width=4, heads=1), "v1")
-    assert len(staged.results["losses"]) == steps and staged.measured["loader_batches"] == steps
-    assert staged.manifest.ledger.kept.documents == used.held_out // 2
-    assert shards.rows - used.held_out // 2 in range(shards.rows // 5, shards.rows // 5 + 2)
+def origins(shards: ShardSet) -> set[tuple[str, str, int]]:
+    """The packed rows that the rows of a set are copies of."""
+    found = set(zip(*(column.to_pylist() for column in read_provenance(shards).columns[1:]), strict=True))
+    assert found
+    return found
 
 
-def test_bits_per_byte_are_those_of_the_text(made_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that finds every token as likely needs log2 of the vocabulary for each; the text tells the bytes."""
+def test_a_batch_may_be_more_than_the_mixture(held: World) -> None:
+    staged, rows = held.make(link(held, batch_size=700, steps=2, **SMALLER), "v1"), both_sets(held)[0].rows
+    assert 2 * rows < 700 and len(staged.results["losses"]) == 2
+    assert staged.manifest.ledger.kept.documents == rows and staged.measured["loader_batches"] == 2
 
-    def ignorant(self: tiny_model.TinyModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        count = int(tiny_model.has_target(batch).sum())
-        return torch.full((count,), math.log(self.tokens.num_embeddings)) + 0 * self.tokens.weight.sum()
 
-    monkeypatch.setattr(tiny_model.TinyModel, "forward", ignorant)
-    asked = {"sequence_length": SEQUENCE_LENGTH, "batch_size": 1, "steps": 2}
-    staged, shards = made_world.make(link(made_world, **asked), "v1"), opened(made_world)
-    _, tokenizer = made_world.tokenizer.open(made_world.store)
-    origins = list(zip(*(column.to_pylist() for column in read_provenance(shards).columns[1:]), strict=True))
-    expected: dict[str, list[int]] = {}
-    for row in range(shards.rows - 9, shards.rows):
-        if origins[row] in origins[:2]:
-            continue
-        ids = shards.input_ids(row, row + 1)[0].tolist()
-        _, lengths = shards.document_lengths(row, row + 1)
-        for length in lengths.tolist():
-            document, ids = ids[:length], ids[length:]
-            entry = expected.setdefault(origins[row][0], [0, 0])
-            entry[0] += length - 1
+def test_bits_per_byte_are_those_of_the_text(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Document by document, each alone, from the logits of the model that was trained; the text tells the bytes."""
+    trained: list[tiny_model.TinyModel] = []
+    train = tiny_model.train
+
+    def keeping(*arguments: Any) -> Any:
+        model, training = train(*arguments)
+        trained.append(model)
+        return model, training
+
+    monkeypatch.setattr(tiny_model, "train", keeping)
+    held_out, staged = both_sets(held)[1], held.make(link(held), "v1")
+    _, tokenizer = held.tokenizer.open(held.store)
+    for source, rows in tried_rows(held_out).items():
+        nats, targets, size = 0.0, 0, 0
+        for piece in (piece for row in rows for piece in pieces(held_out, row)):
+            nats += nats_alone(trained[0], piece)
+            targets += len(piece) - 1
+            tokens = [tokenizer.reference.id_to_token(token) for token in piece[1:]]
             # every character a byte, so that a token cut out of a character counts too
-            entry[1] += sum(len(t) for t in map(tokenizer.reference.id_to_token, document[1:]) if t != "<|endoftext|>")
-    bits = math.log2(shards.index.vocabulary_size)
-    for source, (targets, size) in expected.items():
+            size += sum(len(token) for token in tokens if token != "<|endoftext|>")
         found = staged.results["held_out"][source]
-        assert found["tokens"] == targets and found["bits_per_token"] == pytest.approx(bits)
-        assert found["bits_per_byte"] == pytest.approx(bits * targets / size)
-    assert not made_world.outcomes(link(made_world, **asked), staged)["loss_falls"].passed
+        assert found["tokens"] == targets > 0
+        assert found["bits_per_token"] == pytest.approx(nats / math.log(2) / targets, rel=1e-5)
+        assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-5)
 
 
-def test_where_bytes_are_not_known_there_are_bits_per_token(made_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def pieces(shards: ShardSet, row: int) -> list[list[int]]:
+    """Ids of the documents of a row, cut where rows of the model end; no padding."""
+    ids, found, place = shards.input_ids(row, row + 1)[0].tolist(), [], 0
+    for length in shards.document_lengths(row, row + 1).lengths.tolist():
+        end = place + length
+        while place < end:
+            stop = min(end, (place // LENGTH + 1) * LENGTH)
+            found.append(ids[place:stop])
+            place = stop
+    return found
+
+
+def nats_alone(model: tiny_model.TinyModel, ids: list[int]) -> float:
+    """What a text of these tokens costs, without the first, where nothing else is in the batch."""
+    with torch.no_grad():
+        x = (model.tokens(torch.tensor(ids)) + model.positions(torch.arange(len(ids))))[None]
+        for block in model.blocks:
+            x = block(x, torch.ones(len(ids), len(ids), dtype=torch.bool).tril())
+        logits = (model.norm(x)[0] @ model.tokens.weight.T).double().numpy()
+    return sum(
+        math.log(sum(map(math.exp, at))) - at[token] for at, token in zip(logits.tolist(), ids[1:], strict=False)
+    )
+
+
+def test_where_bytes_are_not_known_there_are_bits_per_token(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> None:
         raise UnknownBytesError
 
     monkeypatch.setattr(smoke_train_module, "token_bytes", unknown)
-    staged = made_world.make(link(made_world, steps=2), "v1")
+    staged = held.make(link(held, steps=2), "v1")
     for found in staged.results["held_out"].values():
         assert found["bits_per_byte"] is None and found["bits_per_token"] > 1
-    assert not any("per_byte" in name for name in link(made_world).describe(staged).values)
+    assert not any("per_byte" in name for name in link(held).describe(staged).values)
 
 
-def test_rows_that_repeat_a_trained_one_are_not_tried(world: World) -> None:
-    """Every row of a source is in the mixture twice, so its last ones are some that were trained on."""
-    version, twice = made_twice(world)
-    smoke = SmokeTrainLink(twice, link(world, steps=10**4, batch_size=1, width=4, heads=1).parameters)
-    shards = open_shards(world.store.version(twice.name, version))
-    assert shards is not None
-    used = rows_used(shards, smoke.parameters)
-    few = SmokeTrainLink(twice, smoke.parameters.model_copy(update={"steps": used.held_out // 2}))
-    for each in (few, SmokeTrainLink(twice, smoke.parameters.model_copy(update={"steps": used.held_out}))):
-        staged = world.make(each, version)
-        origins = list(zip(*(c.to_pylist() for c in read_provenance(shards).columns[1:]), strict=True))
-        trained = set(origins[: each.parameters.steps // 2])
-        tried = origins[used.held_out // 2 :]
-        expected = Counter(origin[0] for origin in tried if origin not in trained)
-        assert {name: found["rows"] for name, found in staged.results["held_out"].items()} == expected
-        assert staged.results["held_out_repeated_rows"] == len(tried) - expected.total() > 0
+def test_a_version_without_held_out_rows_says_how_to_get_them(world: World) -> None:
+    shutil.rmtree(Path(world.store.tokenizer("bpe").path))  # only the bytes of held-out tokens come from there
+    staged = world.make(link(world, steps=2), "v1")
+    assert staged.results["held_out"] == {} and staged.manifest.ledger.dropped == {"held_out": Count()}
+    assert [*staged.manifest.inputs] == ["demo/mixed[v1]"]
+    values = link(world).describe(staged).values
+    assert values["held_out_is"] == "nothing: the version has no held-out rows; declare held_out in the mixture"
+    assert [name for name in values if name.startswith("held_out")] == ["held_out_is"]
 
 
-def made_twice(world: World) -> tuple[str, MixedLink]:
-    """A version of a mixture that takes the rows of its sources twice."""
-    parameters = world.mixed.parameters.model_copy(update={"max_repetitions": 2, "total_rows": None})
-    mixed = replace(world.mixed, name="twice", parameters=parameters)
-    version = mixed.versions(world.store).register(mixed.recipe(world.store))
-    world.commit(mixed, version)
-    return version, mixed
+def test_it_is_tried_on_nothing_where_no_rows_are_asked_for(held: World) -> None:
+    staged = held.make(link(held, held_out_rows=0, steps=2), "v1")
+    assert staged.results["held_out"] == {} and staged.manifest.ledger.dropped == {"held_out": Count()}
+    assert link(held).describe(staged).values["held_out_is"] == "nothing: held_out_rows is 0"
 
 
-def test_without_held_out_rows_nothing_is_said_of_them(made_world: World) -> None:
-    asked = link(made_world, held_out_rows=0, batch_size=1, steps=2)
-    staged = made_world.make(asked, "v1")
-    assert staged.results["held_out"] == {} and asked.describe(staged).rows == 2
+def test_without_its_validation_set_a_version_is_damaged(changing: World) -> None:
+    shutil.rmtree(both_sets(changing)[1].folder.path)
+    with pytest.raises(ShardMissingError, match="the version names a validation set, but it is not there"):
+        changing.make(link(changing), "v1")
 
 
-def test_a_loss_that_is_no_number_fails(made_world: World) -> None:
-    staged = made_world.make(link(made_world, learning_rate=1e30), "v1")
-    (outcome,) = made_world.outcomes(link(made_world), staged).values()
+def test_another_validation_set_makes_the_report_stale(changing: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    smoke = link(changing, steps=2)
+    inputs = changing.commit(smoke, "v1").inputs
+    assert {name: read.digest for name, read in inputs.items()} == {
+        "held/mixed[v1]": both_sets(changing)[0].digest,
+        "held/mixed[v1]/held_out": both_sets(changing)[1].digest,
+    }
+    assert smoke.state(changing.store, "v1") is State.CURRENT
+    version = changing.mixed.committed(changing.store, "v1")
+    assert version is not None
+    other = replace(version, details={**version.details, "held_out": {**version.details["held_out"], "digest": "f00"}})
+    monkeypatch.setattr(MixedLink, "committed", lambda *_: other)
+    assert smoke.state(changing.store, "v1") is State.STALE
+
+
+def test_a_loss_that_is_no_number_fails(held: World) -> None:
+    staged = held.make(link(held, learning_rate=1e30), "v1")
+    (outcome,) = held.outcomes(link(held), staged).values()
     assert not outcome.passed and "losses are no number, first that of step" in outcome.message
-    assert np.isnan(next(iter(link(made_world).describe(staged).curves.values()))).any()
+    assert np.isnan(next(iter(link(held).describe(staged).curves.values()))).any()
 
 
 @given(losses=st.lists(st.floats(0, 20), min_size=2, max_size=99), min_fall=st.sampled_from([0.0, 0.5, 3.0]))
@@ -230,51 +283,35 @@ def test_states_follow_the_version_and_the_parameters(world: World) -> None:
 
 @dataclass(frozen=True)
 class Rows:
-    """As much of a shard set as the choice of rows looks at."""
+    """As much of a shard set as the choice of a length looks at."""
 
-    rows: int
     sequence_length: int
 
 
-@given(
-    rows=st.integers(1, 500),
-    divided=st.sampled_from([(512, None), (512, 64), (128, 128), (96, 32), (131, 131), (30, 2)]),
-    batch=st.integers(1, 40),
-    held_out=st.integers(0, 100),
+@pytest.mark.parametrize(
+    ("packed", "asked", "length"),
+    [(2048, None, 128), (512, 64, 64), (96, None, 96), (131, 131, 131), (30, 2, 2), (129, None, 43), (262, None, 2)],
 )
-def test_rows_are_divided_where_the_rows_of_the_mixture_end(
-    rows: int, divided: tuple[int, int | None], batch: int, held_out: int
-) -> None:
-    packed, length = divided
-    asked = SmokeTrainParameters(batch_size=batch, sequence_length=length, held_out_rows=held_out)
-    division = packed // (length or 128)
-    if (rows - min(held_out, rows // 5)) * division < math.lcm(batch, division):
-        with pytest.raises(SmokeTrainError, match="too few"):
-            rows_used(Rows(rows, packed), asked)
-        return
-    used = rows_used(Rows(rows, packed), asked)
-    assert used.length == (length or 128) and used.held_out > 0
-    assert used.held_out % batch == 0 and used.held_out % division == 0
-    kept_out = rows - used.held_out // division
-    assert min(held_out, rows // 5) <= kept_out < min(held_out, rows // 5) + math.lcm(batch, division) / division
+def test_rows_are_divided_where_the_rows_of_the_mixture_end(packed: int, asked: int | None, length: int) -> None:
+    assert row_length(Rows(packed), asked) == length
 
 
-def test_rows_that_cannot_be_divided_so_are_refused() -> None:
-    with pytest.raises(SmokeTrainError, match="set sequence_length to a number over 1 that divides that"):
-        rows_used(Rows(100, 131), SmokeTrainParameters())
-    with pytest.raises(SmokeTrainError, match="100 tokens in a row of the model"):
-        rows_used(Rows(100, 512), SmokeTrainParameters(sequence_length=100))
+@pytest.mark.parametrize(("packed", "asked", "tried"), [(131, None, 1), (512, 100, 100)])
+def test_rows_that_cannot_be_divided_so_are_refused(packed: int, asked: int | None, tried: int) -> None:
+    says = f"{tried} tokens in a row of the model, .* rows of {packed}: set sequence_length to a number over 1"
+    with pytest.raises(SmokeTrainError, match=says):
+        row_length(Rows(packed), asked)
 
 
-def test_another_tokenizer_is_refused(world: World) -> None:
-    shutil.rmtree(Path(world.store.tokenizer("bpe").path))
+def test_another_tokenizer_is_refused(changing: World) -> None:
+    shutil.rmtree(Path(changing.store.tokenizer("bpe").path))
     with pytest.raises(MissingInputError, match="tokenizers/bpe is not there"):
-        world.make(link(world), "v1")
-    trained = world.tokenizer.parameters.train
+        changing.make(link(changing), "v1")
+    trained = changing.tokenizer.parameters.train
     assert trained is not None
-    parameters = world.tokenizer.parameters.model_copy(
+    parameters = changing.tokenizer.parameters.model_copy(
         update={"train": trained.model_copy(update={"vocabulary_size": 390})}
     )
-    world.commit(replace(world.tokenizer, parameters=parameters), "")
-    with pytest.raises(SmokeTrainError, match=r"demo/mixed has ids of another tokenizer than tokenizers/bpe is now"):
-        world.make(link(world), "v1")
+    changing.commit(replace(changing.tokenizer, parameters=parameters), "")
+    with pytest.raises(SmokeTrainError, match=r"held/mixed has ids of another tokenizer than tokenizers/bpe is now"):
+        changing.make(link(changing), "v1")

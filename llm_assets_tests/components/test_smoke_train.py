@@ -23,7 +23,9 @@ from llm_assets.store.layout import Store
 from llm_assets.store.reports import StoredReport
 from llm_assets_tests.end_to_end.projects import DECLARATIONS, MIXTURE, land, write_project
 
-SMOKE = "  smoke_train: {steps: 20, batch_size: 1, width: 16, heads: 2, layers: 1, threads: 1, held_out_rows: 8"
+SMOKE = (
+    "  held_out: {rows: 9}\n  smoke_train: {steps: 20, batch_size: 1, width: 16, heads: 2, threads: 1, held_out_rows: 8"
+)
 KEY = dg.AssetKey(["first", "smoke_train"])
 NUMBERS = count()
 Load = Callable[[str], tuple[dg.Definitions, Project]]
@@ -94,6 +96,8 @@ def test_what_it_finds_is_shown_and_blocks_nothing_but_itself(load: Load, store:
         assert not check.passed and check.severity is dg.AssetCheckSeverity.WARN
         metadata = materialization.asset_materialization.metadata
         assert str(metadata["loss_by_step_nats"].value).startswith("![plot](data:image/png;base64,")
+        assert metadata["held_out_is"].value == "8 of the 9 rows of the version's validation set"
+        assert metadata["held_out_rows_web"].value == 8 and metadata["held_out_tokens_web"].value > 500
         assert 1 < metadata["held_out_bits_per_byte_web"].value < 9 and metadata["tokens_per_second"].value > 0
         assert "20 batches" in metadata["loader"].value
 
