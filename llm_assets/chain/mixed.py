@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import errno
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +34,8 @@ from llm_assets.chain.mixed_checks import (
 from llm_assets.chain.mixed_inputs import PlannedMixture, current_inputs
 from llm_assets.chain.mixed_ledger import laps_offered, mixture_ledger, packed_rows
 from llm_assets.chain.mixed_provenance import MIX_PROVENANCE_SCHEMA, provenance
+from llm_assets.chain.mixed_spill import spill_folder
+from llm_assets.chain.mixed_tables import mixture_tables
 from llm_assets.chain.packed import PackedLink
 from llm_assets.chain.pool import ChangedInputError
 from llm_assets.chain.samples import concatenated
@@ -59,11 +59,14 @@ from llm_assets.store.shards import ShardSet
 from llm_assets.store.staging import Attempt
 
 VERSION = "2"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROWS_PER_WRITE = 8192
 DESCRIBED_ROWS = 1 << 18
 """Rows that a histogram is made of, at most: evenly spread over the version."""
 
-SPILL = "spill"
+
+class NoRoomError(RuntimeError):
+    """There is no room where a version is to be written."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class MixedLink(Link[StagedShards]):
         return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
 
     def make(self, work: Work) -> StagedShards:
-        """See `Link`. Raises MixtureError where the recipe cannot be followed with the rows there are."""
+        """See `Link`. Raises MixtureError where the recipe cannot be followed with what there is, and NoRoomError."""
         recipe = self._registered(work.store, work.partition)
         parameters = MixParameters.model_validate(recipe.parameters)
         if recipe.code_version != (now := code_version(VERSION, parameters)):
@@ -135,23 +138,35 @@ class MixedLink(Link[StagedShards]):
         planned = PlannedMixture.of(work.store, recipe)
         attempt = begin_shards(work.store.version(self.name, work.partition))
         try:
-            shards = _write(attempt, planned)
-            held_out = write_held_out(attempt, planned.plan, planned.pool)
-            write_provenance(attempt, MIX_PROVENANCE_SCHEMA, provenance(planned.plan, planned.pool))
-            manifest = Manifest(
-                self.asset,
-                work.partition,
-                attempt.generation,
-                recipe.code_version,
-                recipe.inputs,
-                shards.digest,
-                mixture_ledger(planned.plan, planned.pool, shards, held_out),
-                _details(recipe, planned, held_out),
-            )
-            return StagedShards(shards, attempt, manifest)
+            return self._make(work, recipe, planned, attempt)
+        except OSError as error:
+            attempt.discard()
+            if error.errno not in _NO_ROOM:
+                raise
+            needed = planned.plan.total_rows * planned.pool.row_bytes
+            raise NoRoomError(
+                f"{self.asset}[{work.partition}] could not be written to {attempt.folder.uri} ({error.strerror}): "
+                f"its rows need {needed:,} bytes. Make room there (or raise the quota), or shorten the mixture"
+            ) from error
         except BaseException:
             attempt.discard()
             raise
+
+    def _make(self, work: Work, recipe: Recipe, planned: PlannedMixture, attempt: Attempt) -> StagedShards:
+        shards = _write(attempt, planned)
+        held_out = write_held_out(attempt, planned.plan, planned.pool)
+        write_provenance(attempt, MIX_PROVENANCE_SCHEMA, provenance(planned.plan, planned.pool))
+        manifest = Manifest(
+            self.asset,
+            work.partition,
+            attempt.generation,
+            recipe.code_version,
+            recipe.inputs,
+            shards.digest,
+            mixture_ledger(planned.plan, planned.pool, shards, held_out),
+            _details(recipe, planned, held_out),
+        )
+        return StagedShards(shards, attempt, manifest)
 
     def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
@@ -174,7 +189,8 @@ class MixedLink(Link[StagedShards]):
         held_out = held_out_of(staged.shards)
         values: dict[str, int | str] = {
             "tokens": index.tokens,
-            "limited_by": ", ".join(details["limited_by"]),
+            "recipe": _recipe(details["parameters"]),
+            "limited_by": ", ".join(details["limited_by"]) or "the length that was asked for",
             **rows,
             **tokens,
             **(phases if len(phases) > 1 else {}),
@@ -188,7 +204,13 @@ class MixedLink(Link[StagedShards]):
             columns=row_schema(staged.shards),
             values=values,
             histograms={"Documents in a row": Histogram.of(_documents_per_row(staged.shards))},
+            tables=mixture_tables(staged.shards, staged.manifest, held_out),
         )
+
+
+def _recipe(parameters: Mapping[str, Any]) -> str:
+    """As it was written, without what is the default."""
+    return MixParameters.model_validate(parameters).model_dump_json(exclude_defaults=True)
 
 
 def _details(recipe: Recipe, planned: PlannedMixture, held_out: ShardSet | None) -> Mapping[str, Any]:
@@ -216,7 +238,7 @@ def _write(attempt: Attempt, planned: PlannedMixture) -> StagedShardSet:
             tokenizer=index.tokenizer,
             sources=planned.plan.names,
         ) as writer,
-        _spill(attempt) as spill,
+        spill_folder(attempt) as spill,
     ):
         for bucket in Shuffle(planned.plan, planned.pool, spill).rows():
             for first in range(0, len(bucket.sources), ROWS_PER_WRITE):
@@ -225,16 +247,6 @@ def _write(attempt: Attempt, planned: PlannedMixture) -> StagedShardSet:
                 lengths = bucket.lengths.lengths[offsets[0] : offsets[-1]]
                 writer.append(bucket.input_ids[part], offsets - offsets[0], lengths, bucket.sources[part])
         return writer.finish()
-
-
-@contextmanager
-def _spill(attempt: Attempt) -> Generator[Path]:
-    """Where to spill: beside the shards, so that it goes with a dead attempt; `$TMPDIR` where those are remote."""
-    if attempt.folder.is_local:
-        yield attempt.folder.local_path(f"{attempt.generation}/{SPILL}")
-        return
-    with tempfile.TemporaryDirectory(prefix="llm-assets-") as folder:
-        yield Path(folder) / SPILL
 
 
 def _documents_per_row(shards: ShardSet) -> npt.NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from llm_assets.chain.mixed_provenance import read_origins
 from llm_assets.chain.pool import Pool
 from llm_assets.chain.shard_partition import StagedShards
 from llm_assets.store.layout import Store
-from llm_assets.store.shards import ShardSet, ShardSetError
+from llm_assets.store.shards import ShardCorruptError, ShardSet, ShardSetError
 
 SHARES_EXACT = Check(
     "shares_exact",
@@ -36,15 +36,21 @@ def provenance_outcomes(staged: StagedShards, store: Store) -> Iterator[Outcome]
     """The outcomes of `SHARES_EXACT`, `ROWS_AS_PACKED` and `HELD_OUT_APART`, in one pass over the records."""
     plan = staged.manifest.details["plan"]
     shares = _Shares.of(plan)
-    apart = _Apart(_held_out_rows(held_out_of(staged.shards)))
-    sample = _Sample(staged.shards, Pool.open(store, staged.manifest.inputs))
+    pool, held_out = Pool.open(store, staged.manifest.inputs), held_out_of(staged.shards)
+    apart = _Apart(_held_out_rows(held_out))
+    sample = _Sample(staged.shards, pool)
     for batch in read_origins(staged.shards):
         shares.add(batch)
         apart.add(batch)
         sample.add(batch)
+    samples = [sample]
+    if held_out:
+        samples.append(_Sample(held_out, pool))
+        for batch in read_origins(held_out):
+            samples[-1].add(batch)
     message = f"no source is ever further than {shares.worst:.3f} rows from its share"
-    yield Outcome(SHARES_EXACT.name, shares.worst < 1.0, message, {"worst": shares.worst})
-    yield sample.outcome()
+    yield Outcome(SHARES_EXACT.name, shares.kept, message, {"worst": shares.worst})
+    yield _sampled(samples)
     message = f"{apart.found} rows to train on are held out, {apart.twice} of {apart.rows} are held out twice"
     yield Outcome(HELD_OUT_APART.name, not apart.found and not apart.twice, message, {"found": apart.found})
 
@@ -79,6 +85,7 @@ class _Shares:
     position: int = 0
     counts: dict[int, int] = field(default_factory=dict[int, int])
     worst: float = 0.0
+    kept: bool = True
 
     @staticmethod
     def of(plan: Mapping[str, Any]) -> _Shares:
@@ -92,7 +99,7 @@ class _Shares:
         while len(sources):
             phase = int(np.searchsorted(self.ends, self.position, side="right"))
             if phase == len(self.ends):
-                self.worst = float("inf")  # more rows than there are in all phases
+                self.worst, self.kept = float("inf"), False  # more rows than there are in all phases
                 return
             part = sources[: self.ends[phase] - self.position]
             self._add(phase, part)
@@ -109,10 +116,13 @@ class _Shares:
             given = self.counts.get(number, 0) + np.cumsum(sources == number)
             self.counts[number] = int(given[-1])
             if int(positions[-1]) * period < _EXACT:
-                distance = float(np.abs(given * period - positions * weight).max() / period)
+                exactly = int(np.abs(given * period - positions * weight).max())
+                # as whole numbers: a distance just below 1 may be 1.0 as a float
+                distance, kept = exactly / period, exactly < period
             else:  # beyond 64 bits: to within a millionth
                 distance = float(np.abs(given - positions * (weight / period)).max()) - 1e-6
-            self.worst = max(self.worst, distance)
+                kept = distance < 1
+            self.worst, self.kept = max(self.worst, distance), self.kept and kept
 
 
 Rows = dict[tuple[str, str], npt.NDArray[np.int64]]
@@ -166,33 +176,42 @@ class _Sample:
     """Rows, evenly spread, compared with the packed rows that they are said to come from."""
 
     def __init__(self, shards: ShardSet, pool: Pool) -> None:
-        self._shards = shards
+        self.shards = shards
         self._packed = {(packed.source, packed.snapshot): packed.shards for packed in pool.sets}
-        self._wanted = np.unique(np.linspace(0, shards.rows - 1, min(SAMPLED_ROWS, shards.rows)).astype(np.int64))
-        self._records = 0
-        self._misplaced = 0
-        self._differing = 0
+        self.wanted = np.unique(np.linspace(0, shards.rows - 1, min(SAMPLED_ROWS, shards.rows)).astype(np.int64))
+        self.records = 0
+        self.misplaced = 0
+        self.differing = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        rows = np.arange(self._records, self._records + batch.num_rows)
-        self._records += batch.num_rows
-        self._misplaced += int(np.count_nonzero(batch["row"].to_numpy() != rows))
-        chosen = batch.filter(pa.array(np.isin(rows, self._wanted)))
+        rows = np.arange(self.records, self.records + batch.num_rows)
+        self.records += batch.num_rows
+        self.misplaced += int(np.count_nonzero(batch["row"].to_numpy() != rows))
+        chosen = batch.filter(pa.array(np.isin(rows, self.wanted)))
         columns = [chosen[name].to_pylist() for name in ("row", "source", "snapshot", "packed_row")]
         for row, source, snapshot, packed_row in zip(*columns, strict=True):
             packed = self._packed.get((source, snapshot))
             there = _row(packed, packed_row) if packed and 0 <= packed_row < packed.rows else None
-            self._differing += _row(self._shards, row) != there
-
-    def outcome(self) -> Outcome:
-        """Of the check `ROWS_AS_PACKED`."""
-        places = f"{self._records} records of {self._shards.rows} rows, {self._misplaced} of them of another row"
-        sampled = f"{self._differing} of {len(self._wanted)} sampled rows are not the packed rows they are said to be"
-        passed = self._records == self._shards.rows and not self._misplaced and not self._differing
-        details = {"differing": self._differing, "misplaced": self._misplaced}
-        return Outcome(ROWS_AS_PACKED.name, passed, f"{places}; {sampled}", details)
+            here = _row(self.shards, row)
+            self.differing += here is None or here != there
 
 
-def _row(shards: ShardSet, row: int) -> tuple[bytes, list[int]]:
-    lengths = shards.document_lengths(row, row + 1).lengths.tolist()
-    return shards.input_ids(row, row + 1).tobytes(), lengths
+def _sampled(samples: Sequence[_Sample]) -> Outcome:
+    """The outcome of `ROWS_AS_PACKED`, of rows to train on and of those held out."""
+    records, rows = sum(each.records for each in samples), sum(each.shards.rows for each in samples)
+    misplaced, differing = sum(each.misplaced for each in samples), sum(each.differing for each in samples)
+    places = f"{records} records of {rows} rows, {misplaced} of them of another row"
+    wanted = sum(len(each.wanted) for each in samples)
+    sampled = f"{differing} of {wanted} sampled rows are not the packed rows they are said to be"
+    passed = all(each.records == each.shards.rows for each in samples) and not misplaced and not differing
+    details = {"differing": differing, "misplaced": misplaced}
+    return Outcome(ROWS_AS_PACKED.name, passed, f"{places}; {sampled}", details)
+
+
+def _row(shards: ShardSet, row: int) -> tuple[bytes, list[int]] | None:
+    """A row; None where it does not read back as it was written: then it is not the packed row, whatever that is."""
+    try:
+        lengths = shards.document_lengths(row, row + 1).lengths.tolist()
+        return shards.input_ids(row, row + 1).tobytes(), lengths
+    except ShardCorruptError:
+        return None

@@ -28,10 +28,14 @@ def seen_before(shards: ShardSet, position: int) -> Mapping[str, Seen]:
 
     Raises IndexError for a position outside the version.
     """
+    plan = shards.index.manifest["details"]["plan"]
+    return seen_in(shards, Order.from_dict(plan["seed"], plan), position)
+
+
+def seen_in(shards: ShardSet, order: Order, position: int) -> Mapping[str, Seen]:
+    """The same of a version that has that order, committed or not. Raises IndexError."""
     if not 0 <= position <= shards.rows:
         raise IndexError(f"position {position} of a version of {shards.rows} rows")
-    plan = shards.index.manifest["details"]["plan"]
-    order = Order.from_dict(plan["seed"], plan)
     whole = position // shards.index.layout.rows_per_shard
     first = whole * shards.index.layout.rows_per_shard
     tokens = np.sum([shard.tokens_by_source for shard in shards.shards()[:whole]], axis=0, dtype=np.int64)

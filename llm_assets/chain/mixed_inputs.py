@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +16,15 @@ import numpy.typing as npt
 from llm_assets.chain.link import MissingInputError, State
 from llm_assets.chain.packed import PackedLink
 from llm_assets.chain.pool import ChangedInputError, Pool, packed_name
-from llm_assets.chain.shard_partition import shards_manifest
-from llm_assets.chain.versions import Recipe
+from llm_assets.chain.shard_partition import open_shards
+from llm_assets.chain.versions import Recipe, Versions
 from llm_assets.stages.mix.held_out import held_out_count
 from llm_assets.stages.mix.plan import Available, Consumed, MixturePlan, consumed_before, plan_mixture
 from llm_assets.stages.mix.recipe import HeldOut, MixParameters
 from llm_assets.stages.mix.shares import MixtureError
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name
+from llm_assets.store.shards import ShardSet
 
 Pins = Mapping[str, Sequence[tuple[str, Input]]]
 """Source to its packed snapshots in the order of their rows: `source/packed[snapshot]`, and what is pinned of it."""
@@ -32,7 +34,7 @@ Pins = Mapping[str, Sequence[tuple[str, Input]]]
 class Parent:
     """The version that a recipe continues, as it was made."""
 
-    manifest: Manifest
+    shards: ShardSet
     from_row: int
 
     @staticmethod
@@ -41,13 +43,35 @@ class Parent:
         if parameters.continued is None:
             return None
         mixture, version = parameters.continued
-        manifest = shards_manifest(store.version(mixture, version))
-        if manifest is None:
-            raise MissingInputError(f"{parameters.continues}, to be continued, is not made: materialize it first")
-        rows, from_row = manifest.ledger.output.documents, parameters.from_row or 0
-        if from_row > rows:
-            raise MissingInputError(f"from_row: {from_row}, but {parameters.continues} has {rows} rows")
-        return Parent(manifest, from_row)
+        shards = open_shards(store.version(mixture, version))
+        if shards is None:
+            names = Versions(store.mixture(mixture)).names()
+            made = ", ".join(name for name in names if open_shards(store.version(mixture, name)))
+            raise MissingInputError(
+                f"continues: {parameters.continues}, to be continued, is not made: materialize it first "
+                f"(made of {mixture}: {made or 'none'})"
+            )
+        from_row = parameters.from_row or 0
+        if from_row > shards.rows:
+            raise MissingInputError(f"from_row: {from_row}, but {parameters.continues} has {shards.rows} rows")
+        return Parent(shards, from_row)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Of the version."""
+        return Manifest.from_dict(self.shards.index.manifest)
+
+    def check_kind(self, pool: Pool, parameters: MixParameters) -> None:
+        """Raises MixtureError where rows are of another kind: then it is not known which documents were used up."""
+        before, now = self.shards.index, pool.index
+        if (before.sequence_length, before.tokenizer) == (now.sequence_length, now.tokenizer):
+            return
+        raise MixtureError(
+            f"continues: {parameters.continues} has rows of {before.sequence_length} tokens of tokenizer "
+            f"{before.tokenizer[:12]}, but the sources here have rows of {now.sequence_length} tokens of "
+            f"{now.tokenizer[:12]}: which documents were used up is not known of such rows. Take sources with the same "
+            "tokenizer and sequence_length, or leave continues and from_row out"
+        )
 
     @property
     def pins(self) -> Pins:
@@ -70,12 +94,22 @@ def current_inputs(store: Store, sources: Sequence[PackedLink], parameters: MixP
     for packed in sources:
         if packed.source not in parameters.source_names:
             continue
-        inputs |= _pinned_before(store, packed, before.get(packed.source, ()), parameters)
+        pins = before.get(packed.source, ())
+        if not pins and _not_there_yet(store, packed, parameters):
+            continue
+        inputs |= _pinned_before(store, packed, pins, parameters)
         for snapshot in _snapshots(store, packed, parameters):
             manifest = packed.committed(store, snapshot)
             if manifest is not None and manifest.name not in inputs:
                 inputs[manifest.name] = manifest.as_input
     return inputs | ({parent.manifest.name: parent.manifest.as_input} if parent else {})
+
+
+def _not_there_yet(store: Store, packed: PackedLink, parameters: MixParameters) -> bool:
+    """Whether a source has neither a share in any phase nor a snapshot: nothing has to be there for a share of 0."""
+    return packed.source in parameters.without_share and not any(
+        packed.committed(store, name) for name in store.order(packed.source).names()
+    )
 
 
 def _pinned_before(
@@ -90,8 +124,8 @@ def _pinned_before(
         if manifest is None or manifest.digest != pinned.digest:
             change = "is not there any more" if manifest is None else "was made again with other rows"
             raise MissingInputError(
-                f"{name} {change} since {parameters.continues} was made: which of its rows were used up is not known "
-                "any more. Put it back, or leave the source out"
+                f"continues: {name} {change} since {parameters.continues} was made: which of its rows were used up is "
+                "not known any more. Put it back, or leave the source out"
             )
         if chosen is not None and snapshot not in chosen:
             raise MissingInputError(f"snapshots.{packed.source}: {snapshot} is needed, {parameters.continues} used it")
@@ -106,12 +140,18 @@ def _snapshots(store: Store, packed: PackedLink, parameters: MixParameters) -> l
     if chosen is None:
         current = [name for name in registered if packed.state(store, name) is State.CURRENT]
         if not current:
-            raise MissingInputError(f"{packed.asset} has no snapshot that is up to date: materialize one first")
+            raise MissingInputError(
+                f"{packed.asset} has no snapshot that is up to date: land or materialize one first, or leave "
+                f"{packed.source} out"
+            )
         return current
     for snapshot in chosen:
         if packed.committed(store, snapshot) is None:
             name = partition_name(packed.asset, snapshot)
-            raise MissingInputError(f"snapshots.{packed.source}: {name} is not there: materialize it first")
+            there = ", ".join(each for each in registered if packed.committed(store, each) is not None)
+            raise MissingInputError(
+                f"snapshots.{packed.source}: {name} is not there: materialize it first (there are: {there or 'none'})"
+            )
     return [name for name in registered if name in chosen]
 
 
@@ -136,6 +176,8 @@ class PlannedMixture:
             raise ChangedInputError(
                 f"{parent.manifest.name} has other rows than when this version was registered: make a new version"
             )
+        if parent:
+            parent.check_kind(pool, parameters)
         consumed = parent.consumed() if parent else {}
         plan = plan_mixture(_available(pool, parameters, consumed), parameters, consumed)
         pins: dict[str, list[tuple[str, Input]]] = {}

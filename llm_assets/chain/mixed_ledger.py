@@ -51,7 +51,7 @@ def mixture_ledger(plan: MixturePlan, pool: Pool, shards: ShardSet, held_out: Sh
         for packed in pool.sets_of(source.name):
             rows = packed.shards.rows
             incoming += Count(rows, rows * row_bytes, packed.shards.index.tokens) * offered[packed.name]
-        repeated = offered[pool.sets_of(source.name)[0].name] - 1
+        repeated = offered[pool.sets_of(source.name)[0].name] - 1 if pool.sets_of(source.name) else 0
         incoming += held * -repeated
         tokens = pool.tokens_of_rows(source.name)
         end = source.stream.position_after(Fraction(_laps(source)))

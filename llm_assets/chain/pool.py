@@ -6,7 +6,7 @@ order, is the plan's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from llm_assets.chain.link import MissingInputError
 from llm_assets.chain.shard_partition import open_shards
+from llm_assets.stages.mix.shares import MixtureError
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, split_name
 from llm_assets.store.shards import DocumentLengths, ShardSet, ShardSetIndex
@@ -58,7 +59,7 @@ class Pool:
     def open(store: Store, inputs: Mapping[str, Input]) -> Pool:
         """The pool of pinned inputs, those that are packed. Snapshots of a source follow each other as in `inputs`.
 
-        Raises MissingInputError, ChangedInputError, and ValueError where rows do not go together.
+        Raises MissingInputError, ChangedInputError, and MixtureError where rows do not go together.
         """
         sets: list[PackedSet] = []
         first: dict[str, int] = {}
@@ -75,9 +76,9 @@ class Pool:
                 )
             sets.append(PackedSet(name, source, snapshot, first.get(source, 0), shards))
             first[source] = first.get(source, 0) + shards.rows
-        kinds = {(s.shards.sequence_length, s.shards.index.tokenizer) for s in sets}
-        if len(kinds) != 1:
-            raise ValueError("the sources have rows of several lengths or tokenizers: " + ", ".join(inputs))
+        if not sets:
+            raise ValueError(f"no packed snapshot among {', '.join(inputs) or 'no inputs'}")
+        _check_one_kind(sets)
         return Pool(tuple(sets))
 
     @property
@@ -156,6 +157,22 @@ class Pool:
                 last = min(first + step, shards.rows)
                 ids, lengths = shards.input_ids(first, last), shards.document_lengths(first, last)
                 yield Block(packed.source, packed.first + first, ids, lengths)
+
+
+def _check_one_kind(sets: Sequence[PackedSet]) -> None:
+    kinds: dict[tuple[int, str], list[str]] = {}
+    for packed in sets:
+        index = packed.shards.index
+        kinds.setdefault((index.sequence_length, index.tokenizer), []).append(packed.name)
+    if len(kinds) > 1:
+        described = "; ".join(
+            f"{length} tokens of tokenizer {tokenizer[:12]} in {', '.join(names)}"
+            for (length, tokenizer), names in kinds.items()
+        )
+        raise MixtureError(
+            f"rows of one length and tokenizer are needed, but there are rows of {described}: materialize again what "
+            "is not up to date, or pin other snapshots"
+        )
 
 
 def packed_name(name: str) -> tuple[str, str, str]:

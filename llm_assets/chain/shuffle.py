@@ -8,6 +8,7 @@ order tells; then one bucket after the other is put in order. Where one bucket h
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,7 +31,7 @@ BLOCK_BYTES = BUCKET_BYTES // 4
 
 
 class SpillError(RuntimeError):
-    """What was spilled does not come back as it was written, or not all of it."""
+    """There is no room to spill, or what was spilled does not come back as it was written, or not all of it."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,26 @@ class Shuffle:
     block_bytes: int = BLOCK_BYTES
 
     @property
+    def bytes_per_row(self) -> int:
+        """Of a row that is spilled: its tokens, the lengths of its documents by their mean number, its place."""
+        rows = sum(packed.shards.rows for packed in self.pool.sets)
+        documents = sum(packed.shards.index.documents for packed in self.pool.sets)
+        return self.pool.row_bytes + 16 + 4 * -(-documents // max(rows, 1))
+
+    @property
     def rows_per_bucket(self) -> int:
         """Rows that fit in a bucket, with the lengths of their documents."""
-        index = self.pool.index
-        rows, documents = (
-            sum(packed.shards.rows for packed in self.pool.sets),
-            sum(packed.shards.index.documents for packed in self.pool.sets),
-        )
-        per_row = index.layout.row_stride + 16 + 4 * -(-documents // max(rows, 1))
-        return max(1, self.bucket_bytes // per_row)
+        return max(1, self.bucket_bytes // self.bytes_per_row)
 
     @property
     def buckets(self) -> int:
         """How many buckets there are. One is never spilled."""
         return -(-self.plan.total_rows // self.rows_per_bucket)
+
+    @property
+    def spilled_bytes(self) -> int:
+        """What is spilled at most: everything, or nothing."""
+        return self.plan.total_rows * self.bytes_per_row if self.buckets > 1 else 0
 
     def rows(self) -> Iterator[Ordered]:
         """All rows of the mixture in order, a bucket at a time. Raises SpillError."""
@@ -90,8 +97,12 @@ class Shuffle:
             yield bucket.ordered()
             return
         self.spill.mkdir(parents=True)
+        self._check_room()
         for number, piece in self._pieces(cuts):
-            _append(self._file(number), piece)
+            try:
+                _append(self._file(number), piece)
+            except OSError as error:
+                raise SpillError(f"cannot spill ({error.strerror}): {self._room()}") from error
         for number, (first, last) in enumerate(pairwise(cuts)):
             bucket = _Bucket.at(self.plan, self.pool, first, last)
             for piece in _read(self._file(number), self.pool):
@@ -99,6 +110,20 @@ class Shuffle:
             yield bucket.ordered()
             self._file(number).unlink()
         self.spill.rmdir()
+
+    def _check_room(self) -> None:
+        """At once, not after hours of writing. The rows themselves need no more where they are put beside: what was
+        spilled of them goes as they come.
+        """
+        if shutil.disk_usage(self.spill).free < self.spilled_bytes:
+            raise SpillError(f"there is no room to spill: {self._room()}")
+
+    def _room(self) -> str:
+        free = shutil.disk_usage(self.spill).free
+        return (
+            f"{self.spill} needs {self.spilled_bytes:,} bytes in all, and {free:,} are free now. Make room "
+            "there (or raise the quota), or shorten the mixture"
+        )
 
     def _file(self, bucket: int) -> Path:
         return self.spill / f"{bucket:06d}"

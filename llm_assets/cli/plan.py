@@ -6,8 +6,10 @@ source is used up and expected values elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,19 @@ from llm_assets.chain.mixed import MixedLink
 from llm_assets.chain.mixed_inputs import PlannedMixture
 from llm_assets.chain.shuffle import Shuffle
 from llm_assets.stages.mix.plan import SourcePlan
+from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 
+SNAPSHOTS_NAMED = 4
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+_LARGE = (("T", 10**12), ("G", 10**9), ("M", 10**6))
 PROVENANCE_BYTES = 8
 """On disk, of the record of a row: numbers hardly compress, names do."""
 
 
 @dataclass(frozen=True)
 class PhaseShare:
-    """What one phase takes of one source."""
+    """What one phase takes of one source: `repetitions` is how often it uses each row of the source on average."""
 
     phase: str
     first_row: int
@@ -34,6 +39,7 @@ class PhaseShare:
     share: float
     rows: int
     tokens: int
+    repetitions: float
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,9 @@ class SourceUse:
 class Planned:
     """A version that would be made.
 
-    `disk_bytes` is its size, `work_bytes` the most that is on disk while it is made, itself included. `limited_by` are
-    the sources without which it could be longer, where it is as long as can be.
+    `disk_bytes` is its size, `work_bytes` the most that is on disk while it is made, itself included; `free_bytes` are
+    free there now, None where that is no local disk. `limited_by` are the sources without which it could be longer,
+    where it is as long as can be.
     """
 
     mixture: str
@@ -73,6 +80,7 @@ class Planned:
     held_out_rows: int
     disk_bytes: int
     work_bytes: int
+    free_bytes: int | None
     limited_by: tuple[str, ...]
     phases: tuple[PhaseShare, ...]
     sources: tuple[SourceUse, ...]
@@ -103,6 +111,7 @@ def plan(link: MixedLink, store: Store) -> Planned:
         held_out_rows=held_out,
         disk_bytes=size,
         work_bytes=size + _spilled(planned),
+        free_bytes=_free(store.version(link.name, "v1")),
         limited_by=planned.plan.limited_by,
         phases=phases,
         sources=uses,
@@ -114,7 +123,8 @@ def _phases(planned: PlannedMixture) -> Iterator[PhaseShare]:
         taken = phase.taken.tolist()
         for source, share, rows in zip(planned.plan.sources, phase.shares, taken, strict=True):
             tokens = round(rows * source.tokens_per_row)
-            yield PhaseShare(phase.name, phase.first, source.name, float(share), rows, tokens)
+            repetitions = rows / source.available if rows else 0.0
+            yield PhaseShare(phase.name, phase.first, source.name, float(share), rows, tokens, repetitions)
 
 
 def _use(link: MixedLink, planned: PlannedMixture, source: SourcePlan) -> SourceUse:
@@ -149,48 +159,114 @@ def _spilled(planned: PlannedMixture) -> int:
     return shuffle.bucket_bytes if shuffle.buckets > 1 else 0
 
 
+def _free(folder: Folder) -> int | None:
+    """Bytes free where a folder is or would be."""
+    if not folder.is_local:
+        return None
+    path = folder.local_path()
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    return shutil.disk_usage(there).free
+
+
 def tables(planned: Planned) -> Iterator[Table | str]:
-    """The plan for a person."""
+    """The plan for a person: at most 80 columns wide, unless names are long."""
     yield _phase_table(planned)
+    yield ""
     yield _source_table(planned)
-    yield (
-        f"{planned.rows:,} rows, {planned.tokens:,} tokens, {planned.held_out_rows:,} rows held out; "
-        f"{_size(planned.disk_bytes)} on disk, {_size(planned.work_bytes)} while it is made"
-    )
+    yield ""
+    yield from (_snapshots(use) for use in planned.sources)
+    held_out = f"; {planned.held_out_rows:,} rows more are held out" if planned.held_out_rows else ""
+    yield f"{planned.rows:,} rows, {planned.tokens:,} tokens{held_out}"
     if planned.continues:
         yield f"continues {planned.continues}, with its seed {planned.seed}"
+    yield from _limits(planned)
+    yield from _nothing_of(planned)
+    yield f"{_size(planned.disk_bytes)} on disk, {_size(planned.work_bytes)} while it is made{_room(planned)}"
+
+
+def _limits(planned: Planned) -> Iterator[str]:
     if planned.limited_by:
         yield f"as long as can be: limited by {', '.join(planned.limited_by)}"
-    else:
-        least = min((use for use in planned.sources if use.rows), key=lambda use: use.left / use.rows)
-        yield f"as long as asked for; {least.source} would run out first, {least.left:,} rows of it are left"
+        return
+    least = min((use for use in planned.sources if use.rows), key=lambda use: use.left / use.rows)
+    yield f"as long as asked for; {least.source} would run out first, {least.left:,} rows of it are left"
+
+
+def _nothing_of(planned: Planned) -> Iterator[str]:
+    """What looks as if it were there: shares that come to no row."""
+    for share in planned.phases:
+        if share.share and not share.rows:
+            yield f"{share.source} has a share of {share.phase}, but it comes to no row"
+
+
+def _room(planned: Planned) -> str:
+    if planned.free_bytes is None:
+        return ""
+    free = f"; {_size(planned.free_bytes)} are free"
+    return free if planned.free_bytes >= planned.work_bytes else f"{free}: too little, make room before it is made"
 
 
 def _phase_table(planned: Planned) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("phase", "source"):
-        table.add_column(name, no_wrap=True)
-    for name in ("from row", "share", "rows", "tokens"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for phase in planned.phases:
-        if not phase.share:
-            continue
-        numbers = f"{phase.first_row:,}", f"{phase.share:.4f}", f"{phase.rows:,}", f"{phase.tokens:,}"
-        table.add_row(phase.phase, phase.source, *numbers)
+    """A line for each phase, and below it one for each source that has a share of it."""
+    table = _table(("phase", "source"), ("from row", "share", "rows", "tokens", "repetitions"))
+    for (name, first), shares in groupby(planned.phases, key=lambda share: (share.phase, share.first_row)):
+        taken = [share for share in shares if share.share]
+        rows, tokens = sum(share.rows for share in taken), sum(share.tokens for share in taken)
+        table.add_row(name, "", f"{first:,}", "", f"{rows:,}", _count(tokens), "", style="bold")
+        for share in taken:
+            numbers = f"{share.share:.4%}", f"{share.rows:,}", _count(share.tokens), _times(share.repetitions)
+            table.add_row("", share.source, "", *numbers)
     return table
 
 
 def _source_table(planned: Planned) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("source", no_wrap=True)
-    for name in ("available", "held out", "used before", "rows", "tokens", "repetitions", "of at most", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("snapshots")
+    """A line for each source; columns in which there would be nothing but 0 are left out."""
+    columns: dict[str, Callable[[SourceUse], int]] = {
+        "available": lambda use: use.available,
+        "held out": lambda use: use.held_out,
+        "used before": lambda use: use.used_before,
+        "rows": lambda use: use.rows,
+        "tokens": lambda use: use.tokens,
+        "left": lambda use: use.left,
+    }
+    optional = {"held out", "used before"}
+    columns = {n: of for n, of in columns.items() if n not in optional or any(of(use) for use in planned.sources)}
+    table = _table(("source",), (*columns, "used in all", "at most"))
     for use in planned.sources:
-        counts = (use.available, use.held_out, use.used_before, use.rows, use.tokens)
-        times = f"{use.repetitions:.2f}", f"{use.max_repetitions:g}", f"{use.left:,}"
-        table.add_row(use.source, *(f"{count:,}" for count in counts), *times, ", ".join(use.snapshots))
+        times = _times(use.repetitions), f"{use.max_repetitions:g}"
+        table.add_row(use.source, *(_count(of(use)) for of in columns.values()), *times)
     return table
+
+
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    """Long names and headings go on in the next line; numbers are never cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold", min_width=6)
+    for number in numbers:
+        cells = number.replace(" ", "\n", 1)
+        table.add_column(cells, justify="right", no_wrap=True)
+    return table
+
+
+def _snapshots(use: SourceUse) -> str:
+    named = ", ".join(use.snapshots)
+    if len(use.snapshots) > SNAPSHOTS_NAMED:
+        named = f"{len(use.snapshots)} snapshots, {use.snapshots[0]} to {use.snapshots[-1]}"
+    return f"{use.source}: {named or 'no snapshot'}"
+
+
+def _times(repetitions: float) -> str:
+    """`0.00` is not used at all."""
+    return "<0.01" if 0 < repetitions < 0.01 else f"{repetitions:.2f}"
+
+
+def _count(number: int) -> str:
+    """Exact up to seven digits, then four of them: `12.35 G`. All digits are in `--json`."""
+    if number < 10_000_000:
+        return f"{number:,}"
+    unit, size = next((unit, size) for unit, size in _LARGE if number >= size)
+    return f"{number / size:.4g} {unit}"
 
 
 def _size(count: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, NoReturn, Self, TypeVar
 
 import dagster as dg
@@ -59,9 +59,13 @@ class Declared(dg.Component, dg.Model, dg.Resolvable):
         except dg.DagsterInvalidDefinitionError as error:
             raise DeclarationError(f"{_place(self._positions, ())}: {error}") from error
 
-    def refuse(self, field: str, why: str) -> NoReturn:
-        """Raise a DeclarationError at the line of a field (`a` or `a.b`), or of what it would be in."""
-        raise DeclarationError(f"{_place(self._positions, field.split('.'))}: {field}: {why}")
+    def refuse(self, field: str | Sequence[str | int], why: str) -> NoReturn:
+        """Raise a DeclarationError at the line of a field, or of what it would be in.
+
+        `a.b.1` is the second item of the list `b` in `a`. Where a key may have a dot in it: `("a", "b", 1)`.
+        """
+        path = _path(field) if isinstance(field, str) else field
+        raise DeclarationError(f"{_place(self._positions, path)}: {'.'.join(map(str, path))}: {why}")
 
     def refuse_invalid(self, error: ValidationError) -> NoReturn:
         """Raise a DeclarationError for values of fields that a stage's parameters cannot have."""
@@ -98,8 +102,14 @@ def _invalid(positions: SourcePositionTree | None, error: ValidationError) -> De
     lines: list[str] = []
     for problem in error.errors():
         field = ".".join(map(str, problem["loc"]))
-        lines.append(f"{_place(positions, problem['loc'])}: {field}: {problem['msg']} (it is {problem['input']!r})")
+        why = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{_place(positions, problem['loc'])}: {field}: {why} (it is {problem['input']!r})")
     return DeclarationError("\n".join(lines))
+
+
+def _path(field: str) -> list[str | int]:
+    """The parts of a field; places in lists are numbers, as Dagster knows their lines."""
+    return [int(part) if part.isdecimal() else part for part in field.split(".")]
 
 
 def _place(positions: SourcePositionTree | None, field: Iterable[str | int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 from pydantic import Field, ValidationError
@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from llm_assets.chain.mixed import MixedLink
 from llm_assets.chain.packed import PackedLink
 from llm_assets.chain.smoke_train import SmokeTrainLink, SmokeTrainParameters
-from llm_assets.components.attributes import Nested
+from llm_assets.components.attributes import FieldPath, Nested
 from llm_assets.components.corpus_source import CorpusSource
 from llm_assets.components.declared import Declared, Name, declared, listed
 from llm_assets.components.landing import versions_sensor
@@ -19,6 +19,8 @@ from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
 from llm_assets.stages.mix.recipe import HeldOut, MixParameters, Phase
 
 TAG = "tag:"
+Shares = Mapping[str, float] | None
+Names = Sequence[str] | None
 
 
 @dg.scaffold_with(mixture_scaffolder)
@@ -104,19 +106,27 @@ class Mixture(Declared):
                 self.refuse(field, f"no source has the tag {key}={value}; there are: {listed(tags)}")
         return groups
 
-    def _terms(self) -> Iterator[tuple[str, str]]:
+    def _terms(self) -> Iterator[tuple[FieldPath, str]]:
         """What has a share, with the field that says so."""
-        phases = [(f"phases.{number}.", phase.shares, phase.sources) for number, phase in enumerate(self.phases)]
-        for place, shares, names in [("", self.shares, self.sources), *phases]:
-            yield from ((f"{place}shares.{name}", name) for name in shares or ())
-            yield from ((f"{place}sources.{number}", name) for number, name in enumerate(names or ()))
+        whole: tuple[FieldPath, Shares, Names] = ((), self.shares, self.sources)
+        phases: list[tuple[FieldPath, Shares, Names]] = [
+            (("phases", number), phase.shares, phase.sources) for number, phase in enumerate(self.phases)
+        ]
+        for place, shares, names in [whole, *phases]:
+            yield from (((*place, "shares", name), name) for name in shares or ())
+            yield from (((*place, "sources", number), name) for number, name in enumerate(names or ()))
 
     def _sources(self, parameters: MixParameters, context: dg.ComponentLoadContext) -> list[PackedLink]:
         sources = declared(context, CorpusSource)
         links = [sources[name].packed_link(context) for name in parameters.source_names]
-        kinds = {(link.parameters.sequence_length, link.tokenized.tokenizer.name) for link in links}
+        kinds: dict[tuple[int, str], list[str]] = {}
+        for link in links:
+            kinds.setdefault((link.parameters.sequence_length, link.tokenized.tokenizer.name), []).append(link.source)
         if len(kinds) > 1:
-            described = ", ".join(f"{length} tokens of {tokenizer}" for length, tokenizer in sorted(kinds))
+            described = "; ".join(
+                f"{length} tokens of {tokenizer} ({', '.join(names)})"
+                for (length, tokenizer), names in sorted(kinds.items())
+            )
             field = "shares" if self.shares else "sources" if self.sources else "phases"
             self.refuse(field, f"all sources must have rows of one kind, but these have: {described}")
         return links

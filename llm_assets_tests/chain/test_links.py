@@ -16,6 +16,7 @@ from llm_assets.stages.mix.plan import MixParameters
 from llm_assets.stages.pack.plan import PackParameters
 from llm_assets.stages.tokenize import TokenizerError
 from llm_assets.store.refusals import Refusal
+from llm_assets.store.shards import ShardCorruptError, ShardSet
 from llm_assets_tests.chain.tampering import flip_byte
 from llm_assets_tests.chain.world import World, jsonl, paragraphs
 from llm_assets_tests.store.writers import files
@@ -331,10 +332,26 @@ def test_a_source_without_a_share_gives_nothing(world: World) -> None:
     assert version == "v2"
 
 
-def test_what_a_damaged_shard_does_to_a_mixture(world: World) -> None:
+def test_a_mixture_that_was_damaged_since_it_was_written_is_not_committed(world: World) -> None:
     staged = world.make(world.mixed, "v1")
     flip_byte(staged)
-    assert not world.outcomes(world.mixed, staged)["checksums"].passed
+    with pytest.raises(ShardCorruptError, match=r"mixtures/demo/v1/\w+/shard-00000\.arrow: block 0 \(from byte 0\)"):
+        world.outcomes(world.mixed, staged)
+
+
+def test_a_damaged_packed_row_never_gets_into_a_mixture(world: World) -> None:
+    packed = ShardSet.open(world.store.packed("docs", "2026-01"))
+    path = packed.folder.local_path(packed.index.shard_file(0))
+    good = path.read_bytes()
+    begin, size = packed.index.layout.input_ids_offset, packed.index.layout.row_stride
+    for row in (0, packed.rows // 2, packed.rows - 1):
+        path.write_bytes(
+            good[: begin + row * size] + bytes([good[begin + row * size] ^ 1]) + good[begin + row * size + 1 :]
+        )
+        with pytest.raises(ShardCorruptError, match=r"sources/docs/packed/2026-01/\w+/shard-00000\.arrow: block 0 "):
+            world.make(world.mixed, "v1")
+    path.write_bytes(good)
+    world.make(world.mixed, "v1").discard()
 
 
 def test_a_copied_store_is_up_to_date(world: World) -> None:

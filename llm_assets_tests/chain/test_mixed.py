@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,13 +20,15 @@ from llm_assets.chain.arrivals import source_links
 from llm_assets.chain.held_out import open_held_out
 from llm_assets.chain.link import MissingInputError
 from llm_assets.chain.mixed import MixedLink
+from llm_assets.chain.mixed_checks import _Shares
 from llm_assets.chain.mixed_counts import Seen, seen_before
 from llm_assets.chain.mixed_inputs import PlannedMixture
+from llm_assets.chain.pool import Pool
 from llm_assets.stages.mix.plan import MixtureError
 from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.store.shard_writer import ShardSetWriter
 from llm_assets.store.shards import ShardSet
-from llm_assets_tests.chain.world import World, jsonl, paragraphs
+from llm_assets_tests.chain.world import RefusedError, World, jsonl, paragraphs
 
 Origin = tuple[str, str, int]
 
@@ -286,3 +290,134 @@ def test_a_continuation_of_a_version_that_was_made_anew_is_not_made(world: World
 
 def _with_digest(manifest: Any) -> dict[str, Any]:
     return {**manifest, "digest": "other"}
+
+
+def with_short_code(world: World, link: MixedLink) -> MixedLink:
+    """The mixture, once `code` is packed in rows of half the length."""
+    length = world.code.parameters.sequence_length // 2
+    code = replace(world.code, parameters=world.code.parameters.model_copy(update={"sequence_length": length}))
+    world.commit(code, "2026-01")
+    return replace(link, sources=(world.docs, code))
+
+
+def test_rows_of_another_length_do_not_continue_a_version(world: World) -> None:
+    """Which documents were used up is not known of such rows: they would come again."""
+    make(world, mixture(world, "prose", shares={"docs": 1}))
+    link = with_short_code(world, mixture(world, "next", shares={"code": 1}, continues="prose@v1", from_row=2))
+    with pytest.raises(
+        MixtureError, match=r"continues: prose@v1 has rows of 128 tokens .* rows of 64 tokens"
+    ) as caught:
+        PlannedMixture.of(world.store, link.recipe(world.store))
+    assert "leave continues and from_row out" in str(caught.value)
+
+
+def test_rows_of_two_lengths_are_not_mixed(world: World) -> None:
+    link = with_short_code(world, mixture(world, "both", shares={"docs": 1, "code": 1}))
+    with pytest.raises(MixtureError, match=r"128 tokens .* in docs/packed\[2026-01\].*; 64 tokens .* code/packed"):
+        PlannedMixture.of(world.store, link.recipe(world.store))
+
+
+def test_a_snapshot_that_was_removed_is_missed(world: World) -> None:
+    world.store.packed("docs", "2026-02").remove("index.json")
+    after = {"continues": "demo@v1", "from_row": 1}
+    with pytest.raises(
+        MissingInputError, match=r"continues: docs/packed\[2026-02\] is not there any more since demo@v1"
+    ):
+        mixture(world, shares={"docs": 1}, **after).recipe(world.store)
+    without = mixture(world, "without", shares={"code": 1}, max_repetitions=2, **after)
+    make(world, without)
+    manifest = without.committed(world.store, "v1")
+    assert manifest is not None and "docs/packed[2026-02]" in {name for name, _ in manifest.details["pins"]["docs"]}
+
+
+def test_tables_of_a_continuation(world: World) -> None:
+    link = mixture(world, "next", shares={"docs": 3, "code": 1}, continues="demo@v1", from_row=6, max_repetitions=3)
+    version = link.versions(world.store).register(link.recipe(world.store))
+    staged = world.make(link, version)
+    described = link.describe(staged)
+    recipe = json.loads(str(described.values["recipe"]))
+    assert recipe == {"shares": {"code": 1, "docs": 3}, "continues": "demo@v1", "from_row": 6, "max_repetitions": 3}
+    sources = {each["source"]: each for each in described.tables["sources"]}
+    assert (sources["docs"]["used_before"], sources["code"]["used_before"]) == (4, 2)
+    docs = next(source for source in PlannedMixture.of(world.store, link.recipe(world.store)).plan.sources[1:])
+    assert sources["docs"]["used_in_all"] == f"{(4 + docs.taken) / docs.available:.4f}"
+    staged.discard()
+
+
+@pytest.mark.parametrize(("sources", "kept"), [("a", True), ("ab", True), ("aa", False), ("b", True)])
+def test_shares_are_compared_as_whole_numbers(sources: str, kept: bool) -> None:
+    """A distance of 1 - 2^-55 is 1.0 as a float, and right; 2 - 2^-54 is wrong."""
+    shares = _Shares({"a": 0, "b": 1}, [len(sources)], [[1, 2**55 - 1]])
+    names = pa.array([*sources]).dictionary_encode()
+    shares.add(pa.record_batch([names], names=["source"]))
+    assert shares.kept is kept and shares.position == len(sources)
+
+
+def test_held_out_tokens_that_are_said_again_are_those_of_the_first_rows(world: World) -> None:
+    """However the source has grown: as many rows as before, though others would have other tokens."""
+    held_out = [{"by_source": {"docs": {"tokens": tokens}}} for tokens in range(100, 1_500, 100)]
+    for number, each in enumerate(held_out):
+        make(world, mixture(world, f"before_{number}", shares={"docs": 1}, held_out=each))
+    grow(world)
+    for number, each in enumerate(held_out):
+        after = {"continues": f"before_{number}@v1", "from_row": 1}
+        link = mixture(world, "after", shares={"docs": 1}, held_out=each, **after)
+        plan = PlannedMixture.of(world.store, link.recipe(world.store)).plan
+        manifest = world.mixed.committed(world.store, "v1")
+        assert (
+            manifest is not None
+            and plan.sources[0].stream.rows > manifest.details["plan"]["streams"]["docs"]["eras"][0][1]
+        )
+
+
+def test_held_out_rows_of_several_snapshots(world: World) -> None:
+    name = make(world, mixture(world, shares={"docs": 1, "code": 1}, held_out={"by_source": {"docs": {"rows": 12}}}))
+    held_out = open_held_out(world.store, "demo", name)
+    assert held_out is not None
+    snapshots = [snapshot for _, snapshot, _ in check_rows(world, held_out)]
+    assert snapshots != sorted(snapshots) and {*snapshots} == {"2026-01", "2026-02"}
+
+
+def test_a_held_out_row_that_is_another_one_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(pool: Pool, source: str, rows: np.ndarray) -> Any:
+        return right(pool, source, np.roll(rows, 1))
+
+    right = Pool.take
+    monkeypatch.setattr(Pool, "take", shifted)
+    link = mixture(world, "wrong", shares={"docs": 1, "code": 1}, held_out={"rows": 4})
+    with pytest.raises(RefusedError, match=r"rows_as_packed: .* 8 of .* sampled rows are not the packed rows"):
+        make(world, link)
+
+
+def test_a_source_that_grew_after_a_lap_is_accounted_for(world: World) -> None:
+    """The rows that came in the second lap were not offered in the first."""
+    recipe = {"shares": {"docs": 1}, "max_repetitions": 3.0, "held_out": {"rows": 1}}
+    make(world, mixture(world, "first", **recipe, total_rows=100))
+    assert 50 < len(packed(world, "docs")) < 100
+    grow(world)
+    recipe.pop("held_out")
+    phases = [{"name": "one", "fraction": 0.2}, {"name": "two"}]
+    link = mixture(world, "second", **recipe, phases=phases, continues="first@v1", from_row=100)
+    name = link.versions(world.store).register(link.recipe(world.store))
+    staged = world.make(link, name)
+    assert all(outcome.passed for outcome in world.outcomes(link, staged).values())
+    offered = staged.manifest.details["offered"]
+    assert offered["docs/packed[2026-01]"] == 3 and offered["docs/packed[2026-03]"] == 2
+    tables = link.describe(staged).tables
+    (docs,) = tables["sources"]
+    in_phases = sum(float(each["repetitions"]) for each in tables["shares"])
+    stream = PlannedMixture.of(world.store, link.recipe(world.store)).plan.sources[0].stream
+    assert float(docs["used_in_all"]) == 3
+    assert in_phases == pytest.approx(3 - float(stream.repetitions(100)), abs=1e-3)
+    staged.discard()
+
+
+def test_rows_of_a_source_that_is_new_can_be_held_out(world: World) -> None:
+    make(world, mixture(world, "first", shares={"docs": 1}, held_out={"rows": 1}))
+    recipe = {"shares": {"docs": 1, "code": 1}, "continues": "first@v1", "from_row": 3}
+    by_source = {"code": {"rows": 2}}
+    make(world, mixture(world, "second", **recipe, held_out={"rows": 1, "by_source": by_source}))
+    held_out = open_held_out(world.store, "second", "v1")
+    assert held_out is not None and held_out.index.rows_by_source == {"code": 2, "docs": 1}
+    with pytest.raises(MixtureError, match="held_out: 0 rows of source 'docs', but first@v1 holds out 1"):
+        make(world, mixture(world, "third", **recipe, held_out={"by_source": by_source}))

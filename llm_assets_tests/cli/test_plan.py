@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from llm_assets.chain.arrivals import source_links
 from llm_assets.chain.engine import LocalEngine
 from llm_assets.chain.link import Work
 from llm_assets.cli.app import app
+from llm_assets.cli.plan import PhaseShare, Planned, SourceUse, tables
 from llm_assets.components.project import load_project
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
@@ -125,16 +129,31 @@ def test_the_plan_is_what_is_made(project: PackedProject, plan: Plan) -> None:
         assert use["available"] + use["held_out"] == rows and use["snapshots"] == ["2026-01"]
         assert use["repetitions"] == pytest.approx(use["rows"] / use["available"])
         assert use["rows"] + use["left"] == int(use["max_repetitions"] * use["available"])
+        of_phases = [phase for phase in planned["phases"] if phase["source"] == use["source"]]
+        assert sum(phase["rows"] for phase in of_phases) == use["rows"]
+        assert sum(phase["repetitions"] for phase in of_phases) == pytest.approx(use["repetitions"])
+    described = link.describe(staged).tables
+    shares = {(each["phase"], each["source"]): each["rows"] for each in described["shares"]}
+    assert shares == {(p["phase"], p["source"]): p["rows"] for p in planned["phases"] if p["share"]}
+    assert {each["source"]: each["rows"] for each in described["sources"]} == index.rows_by_source
+    assert {each["source"]: each["tokens"] for each in described["sources"]} == index.tokens_by_source
+    assert sum(int(each["tokens"]) for each in described["shares"]) == index.tokens
     staged.discard()
 
 
 def test_the_plan_for_a_person(plan: Plan) -> None:
     shown = plan(FIRST)
     assert shown.exit_code == 0, shown.stderr
-    assert re.search(r"^main +web +0 +0\.\d{4} +\d+ +[\d,]+$", shown.stdout, re.MULTILINE)
-    assert re.search(r"^wiki +\d+ +2 +0 +\d+ .* +\d\.\d\d +1 +0 +2026-01 *$", shown.stdout, re.MULTILINE)
-    assert "as long as can be: limited by wiki" in shown.stdout
-    assert re.findall(r"^anneal +(\w+)", shown.stdout, re.MULTILINE) == ["wiki"]
+    lines = [line.rstrip() for line in shown.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80 and "…" not in shown.stdout
+    (main,) = [place for place, line in enumerate(lines) if re.fullmatch(r"main +0 +\d+ +[\d,]+", line)]
+    assert [line.split()[0] for line in lines[main + 1 : main + 4]] == ["code", "web", "wiki"]
+    assert re.fullmatch(r" +web +\d+\.\d{4}% +\d+ +[\d,]+ +\d\.\d\d", lines[main + 2])
+    assert re.fullmatch(r"anneal +\d+ +\d+ +[\d,]+", lines[main + 4])
+    assert re.fullmatch(r" +wiki +100\.0000% +\d+ +[\d,]+ +\d\.\d\d", lines[main + 5]) and not lines[main + 6]
+    assert any(re.fullmatch(r"wiki +\d+ +2 +\d+ +[\d,]+ +0 +\d\.\d\d +1", line) for line in lines)
+    assert "wiki: 2026-01" in lines and "as long as can be: limited by wiki" in lines
+    assert re.search(r"KB while it is made; \S+ [GT]B are free", lines[-1])
     shown = plan("  sources: [web, code]\n  total_rows: 10\n")
     assert re.search(r"as long as asked for; (web|code) would run out first, \d+ rows of it are left", shown.stdout)
 
@@ -172,12 +191,30 @@ def test_what_cannot_be_is_refused(plan: Plan, recipe: str, message: str) -> Non
             "defs.yaml:5: epochs: only one of total_rows and epochs",
         ),
         ("  shares: {web: 1}\n  temperature: 0\n", "defs.yaml:5: temperature: Input should be greater"),
-        ("  shares: {web: 1}\n  continues: v1\n  from_row: 3\n", "defs.yaml:5: continues: Value error, a version of"),
+        ("  shares: {web: 1}\n  continues: v1\n  from_row: 3\n", "defs.yaml:5: continues: a version of"),
         ("  shares: {web: 1}\n  from_row: 3\n", "defs.yaml:5: from_row: both go together"),
-        ("  shares: {web: 1}\n  snapshots: {code: [a]}\n", "defs.yaml:5: snapshots: code: not in this mixture"),
+        ("  shares: {web: 1}\n  snapshots:\n    code: [a]\n", "defs.yaml:6: snapshots.code: not in this mixture"),
+        (
+            '  shares: {"tag:kind=prose": 1}\n  max_repetitions_by_source:\n    "tag:kind=prose": 2\n',
+            "defs.yaml:6: max_repetitions_by_source.tag:kind=prose: here sources are named one by one, not by a tag: "
+            "web, wiki",
+        ),
+        ('  shares:\n    web: 1\n    "tag:v=1.2": 1\n', "defs.yaml:6: shares.tag:v=1.2: no source has the tag v=1.2"),
+        ("  sources:\n    - web\n    - wki\n", "defs.yaml:6: sources.1: no source 'wki' is declared"),
+        (
+            "  shares: {web: 1}\n  phases:\n    - {name: a}\n    - name: b\n      fraction: 0.5\n"
+            '      shares:\n        "tag:kind=prose": 1\n        wiki: 1\n',
+            "defs.yaml:9: phases.1.shares: wiki would have two: it is in tag:kind=prose and in wiki",
+        ),
+        ("  shares: {web: 1}\n  temperature: 2\n", "defs.yaml:5: temperature: no part follows from sizes"),
+        (
+            "  sources: [web]\n  phases:\n    - {name: a}\n    - name: b\n      fraction: 0.5\n"
+            "      shares: {wiki: 1}\n      temperature: 2\n",
+            "defs.yaml:10: phases.1.temperature: no part follows from sizes",
+        ),
         (
             "  phases:\n    - {name: a, shares: {web: 1}}\n    - {name: b, rows: 5, shares: {wki: 1}}\n",
-            "defs.yaml:4: phases.1.shares.wki: no source 'wki' is declared; there are: code, web, wiki",
+            "defs.yaml:6: phases.1.shares.wki: no source 'wki' is declared; there are: code, web, wiki",
         ),
         (
             "  shares: {web: 1}\n  phases:\n    - {name: a, fraction: 0.5}\n    - {name: b, fraction: 0.4}\n",
@@ -201,6 +238,45 @@ def test_a_nested_field_is_named_too(plan: Plan, recipe: str, field: str, line: 
     refused = plan(recipe)
     assert refused.exit_code == 2
     assert re.search(rf"attributes\.{field} at \S+defs\.yaml:{line}`\n.*{why}", refused.stderr), refused.stderr
+
+
+def test_what_looks_as_if_it_were_there(plan: Plan) -> None:
+    shown = plan("  shares: {web: 1, wiki: 0.001, code: 0}\n  total_rows: 10\n")
+    assert "wiki has a share of whole, but it comes to no row" in shown.stdout and "code has" not in shown.stdout
+
+
+def test_large_numbers_and_many_snapshots_stay_readable() -> None:
+    big, snapshots = 123_456_789_012, tuple(f"s{number:03d}" for number in range(200))
+    uses = tuple(
+        SourceUse(name, snapshots, big, 10**6, big, big, 10**13, 12.345, 16.5, 0) for name in ("a", "long" * 12)
+    )
+    shares = tuple(PhaseShare("main", 0, use.source, 0.5, 10**9, 10**13, 0.001) for use in uses)
+    planned = Planned("m", None, 0, 2 * 10**9, 2 * 10**13, 10**6, 10**13, 10**13, 10**12, ("a",), shares, uses)
+    console = Console(width=80, file=io.StringIO())
+    for shown in tables(planned):
+        console.print(shown)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "123.5 G" in text and "10 T" in text and "<0.01" in text and "12.35" in text and "…" not in text
+    assert "a: 200 snapshots, s000 to s199" in text
+    assert "10 TB while it is made; 1 TB are free: too little, make room" in text.replace("\n", " ")
+
+
+def test_a_source_that_is_not_there_yet_may_have_a_share_of_0(plan: Plan, project: PackedProject) -> None:
+    later = project.folder / project.module / "defs/later"
+    later.mkdir()
+    (later / "defs.yaml").write_text(SOURCE.format(name="later", kind="later"))
+    try:
+        assert "later: no snapshot" in plan("  shares: {web: 1, later: 0}\n").stdout
+        link = load_project(project.folder).mixtures["first"]
+        version = link.versions(project.store).register(link.recipe(project.store))
+        staged = link.make(Work(project.store, LocalEngine(2), version))
+        assert all(outcome.passed for outcome in link.check(staged, project.store))
+        assert {each["source"]: each["packed"] for each in link.describe(staged).tables["sources"]}["later"] == 0
+        staged.discard()
+        refused = plan("  sources: [web, later]\n")
+        assert refused.exit_code == 2 and "later/packed has no snapshot that is up to date" in refused.stderr
+    finally:
+        shutil.rmtree(later)
 
 
 def test_a_mixture_that_is_not_there(plan: Plan, project: PackedProject) -> None:

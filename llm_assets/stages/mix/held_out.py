@@ -15,7 +15,8 @@ from llm_assets.stages.mix.recipe import HeldOutAmount
 from llm_assets.stages.mix.shares import MixtureError
 from llm_assets.stages.mix.stream import Stream
 
-_STEP = 4096
+_FIRST_STEP, _LAST_STEP = 64, 4096
+"""Rows whose tokens are asked for at once: few at first, since each is a read at a random place."""
 
 TokensOf = Callable[[NDArray[np.int64]], NDArray[np.integer]]
 """Tokens of each of the given rows of a source."""
@@ -31,12 +32,13 @@ def held_out_count(source: str, rows: int, amount: HeldOutAmount, tokens_of: Tok
             raise MixtureError(f"held_out: {amount.rows} rows of source {source!r}, which has {rows}: hold out fewer")
         return amount.rows
     stream, wanted, found = Stream.of(source, 0, rows), amount.tokens or 0, 0
-    for first in range(0, rows, _STEP):
-        if not wanted:
-            return 0
-        chosen = stream.held_out_rows(first, min(first + _STEP, rows))
+    first, step = 0, _FIRST_STEP
+    while first < rows and wanted:
+        chosen = stream.held_out_rows(first, min(first + step, rows))
         tokens = found + np.cumsum(tokens_of(chosen), dtype=np.int64)
         if tokens[-1] >= wanted:
             return first + int(np.searchsorted(tokens, wanted)) + 1
-        found = int(tokens[-1])
+        found, first, step = int(tokens[-1]), first + len(chosen), min(2 * step, _LAST_STEP)
+    if not wanted:
+        return 0
     raise MixtureError(f"held_out: {wanted} tokens of source {source!r}, which has {found}: hold out fewer")

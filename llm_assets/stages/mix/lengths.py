@@ -20,12 +20,19 @@ _MOST_ROWS = 2**60
 
 @dataclass(frozen=True)
 class Supply:
-    """What one source can give: its stream stands at `begin`, and may be used up to position `end`."""
+    """What one source can give.
+
+    Attributes:
+        stream: its rows in the order in which they are used.
+        tokens_per_row: mean number of tokens in a row of it.
+        begin: where its stream stands: rows used before, by versions that are continued.
+        limit: position up to which the stream may be used.
+    """
 
     stream: Stream
     tokens_per_row: Fraction
     begin: int
-    end: int
+    limit: int
 
     @property
     def name(self) -> str:
@@ -34,13 +41,13 @@ class Supply:
 
     @property
     def available(self) -> int:
-        """Rows that may be used at all."""
+        """Rows that are not held out."""
         return self.stream.slots
 
     @property
     def allowed(self) -> int:
         """Rows that it can give now, repetitions included."""
-        return max(0, self.end - self.begin)
+        return max(0, self.limit - self.begin)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,15 @@ class ShareError(MixtureError):
         self.most_rows = most_rows
         remedies = [f"ask for at most {most_rows} rows in all"] if most_rows else []
         remedies += ["lower the share or set it to 0", "add rows to the source"]
+        if any(supply.stream.held_out and not supply.begin for supply in self.short):
+            remedies.append("hold out fewer (held_out.by_source)")
+        if any(supply.available for supply in self.short):
+            remedies.append("raise max_repetitions (or max_repetitions_by_source)")
         lines = [
             _shortfall(supply, needed, _asked(demands, lengths, parts) if lengths else "any mixture")
             for (supply, needed), parts in zip(short, shares, strict=True)
         ]
-        super().__init__("\n".join([*lines, f"Remedy: {', '.join(remedies)}, or raise max_repetitions."]))
+        super().__init__("\n".join([*lines, f"Remedy: {', or '.join(remedies)}."]))
 
 
 def _asked(demands: Sequence[Demand], lengths: Sequence[int], shares: Sequence[Fraction]) -> str:
@@ -88,10 +99,10 @@ def _asked(demands: Sequence[Demand], lengths: Sequence[int], shares: Sequence[F
 
 def _shortfall(supply: Supply, needed: int, asked: str) -> str:
     used = f", of which {supply.begin} are used up before" if supply.begin else ""
-    allowed = supply.end if supply.begin else supply.allowed
+    held_out = f" ({supply.stream.held_out} more are held out)" if supply.stream.held_out else ""
     message = (
-        f"source {supply.name!r}: its share of {asked} needs {needed} rows; it has {supply.available} rows, and "
-        f"max_repetitions allows {allowed}{used}"
+        f"source {supply.name!r}: its share of {asked} needs {needed} rows; it has {supply.available} rows{held_out}, "
+        f"and max_repetitions allows {supply.limit}{used}"
     )
     if not supply.available:
         return message

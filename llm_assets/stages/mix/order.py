@@ -47,7 +47,7 @@ class PhasePlan:
     @property
     def taken(self) -> NDArray[np.int64]:
         """Rows of each source in it, int64 [sources]."""
-        return self.schedule.counts(self.rows)
+        return self.schedule.taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +70,17 @@ class Order:
 
         Walks once over the schedule of each phase, up to its period or its end.
         """
+        scheduled = [(name, Schedule.make(whole_weights(shares), rows)) for name, rows, shares in phases]
+        return Order._of(streams, begin, scheduled)
+
+    @staticmethod
+    def _of(streams: Sequence[Stream], begin: Sequence[int], phases: Sequence[tuple[str, Schedule]]) -> Order:
         at, first, made = np.array(begin, np.int64), 0, list[PhasePlan]()
-        for name, rows, shares in phases:
-            schedule = Schedule.make(whole_weights(shares), rows)
-            phase = PhasePlan(name, first, rows, tuple(shares), schedule, at)
+        for name, schedule in phases:
+            shares = tuple(Fraction(weight, schedule.period) for weight in schedule.weights.tolist())
+            phase = PhasePlan(name, first, schedule.positions, shares, schedule, at)
             made.append(phase)
-            at, first = at + phase.taken, first + rows
+            at, first = at + phase.taken, phase.last
         return Order(tuple(streams), tuple(made))
 
     @property
@@ -146,18 +151,25 @@ class Order:
                 stream.name: {**stream.as_dict(), "begin": begin[number]} for number, stream in enumerate(self.streams)
             },
             "phases": [
-                {"name": phase.name, "rows": phase.rows, "weights": phase.schedule.weights.tolist()}
+                {
+                    "name": phase.name,
+                    "rows": phase.rows,
+                    "weights": phase.schedule.weights.tolist(),
+                    **phase.schedule.stored(),
+                }
                 for phase in self.phases
             ],
         }
 
     @staticmethod
     def from_dict(seed: int, data: Mapping[str, Any]) -> Order:
-        """The order that `as_dict` wrote."""
+        """The order that `as_dict` wrote, without a walk; asking walks `schedule.STORED_STRIDE` positions at most."""
         streams = [Stream.from_dict(name, seed, stream) for name, stream in data["streams"].items()]
         begin = [stream["begin"] for stream in data["streams"].values()]
         phases = [
-            (phase["name"], phase["rows"], [Fraction(weight, sum(phase["weights"])) for weight in phase["weights"]])
+            (phase["name"], Schedule.restored(phase["weights"], phase["rows"], phase["taken"], phase["noted"]))
+            if "taken" in phase  # not in what was written by earlier versions of this
+            else (phase["name"], Schedule.make(phase["weights"], phase["rows"]))
             for phase in data["phases"]
         ]
-        return Order.make(streams, begin, phases)
+        return Order._of(streams, begin, phases)

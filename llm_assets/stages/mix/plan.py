@@ -42,32 +42,10 @@ class Consumed:
 
 
 @dataclass(frozen=True)
-class SourcePlan:
-    """What a mixture takes from one source: `taken` rows from position `begin` of its `stream` on.
+class SourcePlan(Supply):
+    """What a mixture takes of what one source can give: `taken` rows, repetitions included, from `begin` on."""
 
-    Attributes:
-        stream: the rows in the order in which they are used.
-        begin: where the mixture begins in it: rows used before, by versions that it continues.
-        taken: rows in the mixture, repetitions included.
-        allowed: rows that could be taken.
-        tokens_per_row: mean number of tokens in a row of the source.
-    """
-
-    stream: Stream
-    begin: int
     taken: int
-    allowed: int
-    tokens_per_row: Fraction
-
-    @property
-    def name(self) -> str:
-        """Name of the source."""
-        return self.stream.name
-
-    @property
-    def available(self) -> int:
-        """Rows of the source that are not held out."""
-        return self.stream.slots
 
     @property
     def end(self) -> int:
@@ -186,7 +164,7 @@ def plan_mixture(
     )
     taken = (order.at(order.total_rows) - order.begin).tolist()
     sources = tuple(
-        SourcePlan(supply.stream, supply.begin, count, supply.allowed, supply.tokens_per_row)
+        SourcePlan(supply.stream, supply.tokens_per_row, supply.begin, supply.limit, count)
         for supply, count in zip(supplies, taken, strict=True)
     )
     idle = {name: each for name, each in consumed.items() if name not in sizes}
@@ -201,7 +179,7 @@ def _seed(parameters: MixParameters, consumed: Mapping[str, Consumed]) -> int:
     (seed,) = before
     if parameters.seed not in (None, seed):
         raise MixtureError(
-            f"seed {parameters.seed}, but {parameters.continues} has {seed}: leave the seed out, since the rows that "
+            f"seed: {parameters.seed}, but {parameters.continues} has {seed}: leave the seed out, since the rows that "
             "are left go on in the order of those that were used"
         )
     return seed

@@ -37,7 +37,8 @@ def _in_order_of_names(shares: dict[str, float]) -> dict[str, float]:
 
 def _names_in_order(names: tuple[str, ...]) -> tuple[str, ...]:
     if len({*names}) < len(names):
-        raise ValueError("a source named twice")
+        twice = next(name for name, following in pairwise(sorted(names)) if name == following)
+        raise ValueError(f"{twice} is named twice")
     return tuple(sorted(names))
 
 
@@ -195,7 +196,25 @@ class MixParameters(Parameters):
         }
         for field, names in of_sources.items():
             if strangers := sorted({*names} - known):
-                raise ValueError(f"{field}: {', '.join(strangers)}: not in this mixture, which has {_listed(known)}")
+                members = self.groups.get(strangers[0])
+                why = f"not in this mixture, which has {_listed(known)}"
+                if members:
+                    why = f"here sources are named one by one, not by a tag: {_listed(members)}"
+                raise ValueError(f"{field}.{strangers[0]}: {why}")
+        return self
+
+    @model_validator(mode="after")
+    def _temperature_matters(self) -> MixParameters:
+        """A temperature that changes nothing would be taken for one that does."""
+        why = "no part follows from sizes where it holds: give `sources` or a tag instead of shares, or leave it out"
+        matters = False
+        for number, (phase, shares) in enumerate(zip(self.lengths, self.phase_shares, strict=True)):
+            if phase.temperature is None:
+                matters |= shares.follow_from_sizes
+            elif not shares.follow_from_sizes:
+                raise ValueError(f"phases.{number}.temperature: {why}")
+        if self.temperature != 1 and not matters:
+            raise ValueError(f"temperature: {why}")
         return self
 
     @model_validator(mode="after")
@@ -244,12 +263,19 @@ class MixParameters(Parameters):
             self.groups,
             {**self.within, **phase.within},
             exact(self.temperature if phase.temperature is None else phase.temperature),
+            f"phases.{self.phases.index(phase)}." if own else "",
         )
 
     @property
     def source_names(self) -> tuple[str, ...]:
         """All sources of all phases, in order of names."""
         return tuple(sorted({name for shares in self.phase_shares for name in shares.source_names}))
+
+    @property
+    def without_share(self) -> frozenset[str]:
+        """Sources whose share is given as 0 in every phase."""
+        used = {name for shares in self.phase_shares for name in shares.used_names}
+        return frozenset({*self.source_names} - used)
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -277,11 +303,13 @@ class PhaseShares:
     groups: Mapping[str, tuple[str, ...]]
     within: Mapping[str, Mapping[str, float]]
     temperature: Fraction
+    place: str = ""
+    """Of the field they were given in: that of the phase, `phases.1.`, or nothing."""
 
     @property
     def field(self) -> str:
         """Where they were given."""
-        return "shares" if self.shares is not None else "sources"
+        return f"{self.place}{'shares' if self.shares is not None else 'sources'}"
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -293,9 +321,24 @@ class PhaseShares:
         return self.groups.get(term, (term,))
 
     @property
+    def follow_from_sizes(self) -> bool:
+        """Whether any part follows from sizes, and so from the temperature."""
+        return self.shares is None or any(
+            share and term in self.groups and term not in self.within for term, share in self.shares.items()
+        )
+
+    @property
     def source_names(self) -> Iterator[str]:
         """The sources of all terms."""
         return (name for term in self.terms for name in self.members(term))
+
+    @property
+    def used_names(self) -> Iterator[str]:
+        """The sources that are not given a share of 0."""
+        for term in self.terms:
+            parts = self.within.get(term, {}) if term in self.groups else {}
+            if self.shares is None or self.shares[term]:
+                yield from (name for name in self.members(term) if parts.get(name, 1))
 
     def check(self) -> None:
         """Raises ValueError where a source has two shares or a group is not divided among just its sources."""
@@ -303,7 +346,10 @@ class PhaseShares:
         twice = sorted({name for name, following in pairwise(names) if name == following})
         if twice:
             terms = [term for term in self.terms if twice[0] in self.members(term)]
-            raise ValueError(f"{self.field}: {twice[0]} would have two: it is in {' and in '.join(terms)}")
+            raise ValueError(
+                f"{self.field}: {twice[0]} would have two: it is in {' and in '.join(terms)}. Name the sources "
+                "themselves, or one tag for all of them, divided by `within`"
+            )
         for group, parts in self.within.items():
             if group in self.groups and {*parts} != {*self.groups[group]}:
                 raise ValueError(f"within: {group}: it has to say the part of {_listed(self.groups[group])}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 MAX_PERIOD = 2**60
 MAX_SOURCES = 2**15 - 1
 STRIDE = 2**16
+STORED_STRIDE = 2**24
+"""Positions between counts that are worth storing: walking them takes a second or so."""
+
 _NEVER = 2**63 - 1
 
 
@@ -52,18 +55,23 @@ class Schedule:
     chairman assignment problem; Baruah et al. 1996, proportionate progress).
 
     The pattern repeats after `period` positions. Within one period it is walked, from the nearest of the counts
-    that were noted at every `STRIDE` positions when the schedule was made: making it costs one walk over
-    min(positions, period), using it anywhere at most `STRIDE` positions more than were asked for.
+    that were noted at every `stride` positions when the schedule was made: making it costs one walk over
+    min(positions, period), using it anywhere at most `stride` positions more than were asked for. Few of the notes,
+    kept with what was made by the schedule, save the walk later: see `stored`.
 
     Attributes:
         weights: int64 [sources], the shares as coprime whole numbers.
         positions: how far the schedule goes.
-        noted: int64 [notes, sources], rows of each source before position `STRIDE` · note of the period.
+        noted: int64 [notes, sources], rows of each source before position `stride` · note of the period.
+        taken: int64 [sources], rows of each source in all positions.
+        stride: positions between notes.
     """
 
     weights: NDArray[np.int64]
     positions: int
     noted: NDArray[np.int64]
+    taken: NDArray[np.int64]
+    stride: int
 
     @classmethod
     def make(cls, weights: Sequence[int], positions: int) -> Schedule:
@@ -77,7 +85,20 @@ class Schedule:
             note[:] = walker.counts
             walker.walk(STRIDE)
         noted[-1] = walker.counts
-        return cls(np.array(weights, np.int64), positions, noted)
+        made = cls(np.array(weights, np.int64), positions, noted, np.zeros(len(weights), np.int64), STRIDE)
+        return replace(made, taken=made.counts(positions))
+
+    def stored(self) -> dict[str, list[int] | list[list[int]]]:
+        """A JSON form of what making the schedule found out; `restored` saves the walk with it."""
+        return {"taken": self.taken.tolist(), "noted": self.noted[:: STORED_STRIDE // self.stride].tolist()}
+
+    @classmethod
+    def restored(
+        cls, weights: Sequence[int], positions: int, taken: Sequence[int], noted: Sequence[Sequence[int]]
+    ) -> Schedule:
+        """The schedule whose `stored` said that, without a walk."""
+        counts = np.array(noted, np.int64).reshape(-1, len(weights))
+        return cls(np.array(weights, np.int64), positions, counts, np.array(taken, np.int64), STORED_STRIDE)
 
     @property
     def period(self) -> int:
@@ -106,9 +127,9 @@ class Schedule:
         if not 0 <= position <= self.positions:
             raise IndexError(f"position {position} of a schedule of {self.positions}")
         periods, rest = divmod(position, self.period)
-        note = rest // STRIDE
-        walker = _Walker.at(self.weights.tolist(), note * STRIDE, self.noted[note].tolist())
-        walker.walk(rest - note * STRIDE)
+        note = rest // self.stride
+        walker = _Walker.at(self.weights.tolist(), note * self.stride, self.noted[note].tolist())
+        walker.walk(rest - note * self.stride)
         return walker, periods
 
 
@@ -147,7 +168,11 @@ class _Walker:
 
 @numba.njit(nogil=True, cache=True)
 def _walk(position: Any, weights: Any, counts: Any, opens: Any, closes: Any, excess: Any, sources: Any) -> None:
-    """Fill `sources`; move the other arrays on. Windows grow by additions, so nothing is divided or rounded."""
+    """Fill `sources`; move the other arrays on. Windows grow by additions, so nothing is divided or rounded.
+
+    The earliest deadline is found first, by a loop without branches, and then whose it is: two to four times faster
+    than both at once, since the first loop becomes vector instructions.
+    """
     period = weights.sum()
     step = np.zeros_like(weights)
     step_excess = np.zeros_like(weights)
@@ -158,12 +183,14 @@ def _walk(position: Any, weights: Any, counts: Any, opens: Any, closes: Any, exc
             step_excess[source] = period % weights[source]
         deadline[source] = closes[source] + (excess[source] > 0)
     for slot in range(sources.size):
-        chosen = 0  # one source at least is open: the ceil(p · t) add up to more than the rows given so far
         earliest = _NEVER
         for source in range(weights.size):
-            if opens[source] <= position + slot and deadline[source] < earliest:
-                earliest = deadline[source]
+            earliest = min(earliest, deadline[source] if opens[source] <= position + slot else _NEVER)
+        chosen = 0  # one source at least is open: the ceil(p · t) add up to more than the rows given so far
+        for source in range(weights.size):
+            if deadline[source] == earliest and opens[source] <= position + slot:
                 chosen = source
+                break
         sources[slot] = chosen
         counts[chosen] += 1
         opens[chosen] = closes[chosen]

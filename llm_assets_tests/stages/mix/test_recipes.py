@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from llm_assets.stages.mix.order import Order
 from llm_assets.stages.mix.plan import (
     Available,
     MixParameters,
@@ -19,6 +20,7 @@ from llm_assets.stages.mix.plan import (
     consumed_before,
     plan_mixture,
 )
+from llm_assets.stages.mix.schedule import Schedule
 from llm_assets_tests.stages.mix.worlds import NAMES, Uses, obvious_order, recipe, sizes
 
 TRIALS = 1_000 if os.environ.get("LLM_ASSETS_TORTURE") == "full" else 100
@@ -112,7 +114,7 @@ def test_what_was_used_counts_as_a_repetition() -> None:
     assert plan.total_rows == 20 and plan.limited_by == ("b",) and {*plan.idle} == {"a"}
     with pytest.raises(ShareError, match=r"allows 50, of which 30 are used up before \(max_repetitions 1.2 would do\)"):
         plan_mixture(SIZES, recipe.model_copy(update={"total_rows": 30}), before)
-    with pytest.raises(MixtureError, match="seed 3, but m@v1 has 0: leave the seed out"):
+    with pytest.raises(MixtureError, match="seed: 3, but m@v1 has 0: leave the seed out"):
         plan_mixture(SIZES, recipe.model_copy(update={"seed": 3}), before)
 
 
@@ -200,6 +202,25 @@ def test_refusals_say_what_would_do() -> None:
         plan_of(shares={"a": 1}, phases=[{"name": "x"}, {"name": "y", "rows": 7}], total_rows=5)
     with pytest.raises(MixtureError, match="phase 'x': its sources have no tokens"):
         plan_of({"a": Available(5, 0)}, shares={"a": 1}, phases=[{"name": "x", "tokens": 7}])
+
+
+def test_a_plan_is_read_without_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    phases = [{"name": "x", "fraction": 0.3}, {"name": "y", "shares": {"b": 3, "c": 1}}]
+    plan = plan_of(shares={"a": 2, "b": 1}, phases=phases, total_rows=40, max_repetitions=9)
+    written = plan.as_dict()
+    older = {
+        **written,
+        "phases": [{key: each[key] for key in ("name", "rows", "weights")} for each in written["phases"]],
+    }
+    expected = {position: plan.consumed(position) for position in range(41)}
+    assert all(consumed_before(older, position) == at for position, at in expected.items())
+    monkeypatch.setattr(Schedule, "make", None)
+    assert all(consumed_before(written, position) == at for position, at in expected.items())
+    read = Order.from_dict(plan.seed, written)
+    for one, other in zip(read.rows_at(7, 35), plan.order(7, 35), strict=True):
+        assert np.array_equal(one, other)
+    assert [phase.shares for phase in read.phases] == [phase.shares for phase in plan.phases]
+    assert read.as_dict() == plan.rows.as_dict()
 
 
 def test_order_does_not_depend_on_where_it_is_asked() -> None:

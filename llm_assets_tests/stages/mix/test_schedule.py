@@ -1,5 +1,6 @@
 """Whose turn it is: within one row of the share at every prefix, exactly, from anywhere."""
 
+import json
 import math
 from fractions import Fraction
 
@@ -118,6 +119,22 @@ def test_notes_and_periods_do_not_get_in_each_others_way(monkeypatch: pytest.Mon
         for first in (0, 1, 62, 63):
             assert np.array_equal(schedule.turns(first, positions)[0], whole[first:positions])
         assert schedule.counts(positions).tolist() == np.bincount(whole[:positions], minlength=2).tolist()
+
+
+@pytest.mark.parametrize("weights", [[5, 3, 1], [512_345_679, 209_876_543, 100_000_007], [1, 299], [1, 255], [1, 256]])
+@pytest.mark.parametrize("positions", [0, 1, 63, 64, 255, 256, 257, 300, 512, 1_000])
+def test_what_is_stored_saves_the_walk(monkeypatch: pytest.MonkeyPatch, weights: list[int], positions: int) -> None:
+    monkeypatch.setattr(module, "STRIDE", 64)
+    monkeypatch.setattr(module, "STORED_STRIDE", 256)
+    made = Schedule.make(weights, positions)
+    assert made.taken.tolist() == made.counts(positions).tolist()
+    stored = json.loads(json.dumps(made.stored()))
+    assert len(stored["noted"]) == min(positions, sum(weights)) // 256 + 1
+    restored = Schedule.restored(weights, positions, **stored)
+    assert restored.taken.tolist() == made.taken.tolist() and restored.stored() == stored
+    for first in range(0, positions + 1, 37):
+        assert restored.counts(first).tolist() == made.counts(first).tolist()
+        assert np.array_equal(restored.turns(first, positions)[0], made.turns(first, positions)[0])
 
 
 def test_memory_does_not_grow_with_the_positions_of_a_short_period() -> None:

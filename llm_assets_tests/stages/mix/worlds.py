@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,9 @@ def sizes(generator: np.random.Generator, least: int = 20, most: int = 80) -> di
 
 def recipe(generator: np.random.Generator, **fixed: object) -> MixParameters:
     """Shares or sizes, one phase or several, any length, repetitions."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "seed": int(generator.integers(0, 2**62)),
         "max_repetitions": float(generator.choice([1.0, 1.5, 3.0])),
-        "temperature": float(generator.choice([0.5, 1.0, 2.0, 3.3])),
         **shares(generator),
     }
     if generator.random() < 0.7:
@@ -36,6 +36,9 @@ def recipe(generator: np.random.Generator, **fixed: object) -> MixParameters:
         fields["phases"] = [
             {"name": f"p{n}", "fraction": round(float(part), 1), **own[n]} for n, part in enumerate(fractions)
         ]
+    phases = fields.get("phases", [{}])
+    if any("sources" in phase or ("shares" not in phase and "sources" in fields) for phase in phases):
+        fields["temperature"] = float(generator.choice([0.5, 1.0, 2.0, 3.3]))
     return MixParameters.model_validate(fields | fixed)
 
 
