@@ -57,9 +57,13 @@ def is_settled(packed: PackedLink, store: Store, snapshot: str) -> bool:
 
 
 def unsettled(mixed: MixedLink, store: Store) -> Iterator[str]:
-    """Snapshots of the mixture's sources for which something is left to do, as `source[snapshot]`."""
+    """Snapshots that the mixture would take and for which something is left to do, as `source[snapshot]`.
+
+    Of a source with pinned snapshots no others are waited for, and no source without a share.
+    """
     for packed in mixed.sources:
-        names = store.order(packed.source).names()
-        if not names:
+        pinned = mixed.parameters.snapshots.get(packed.source)
+        names = [name for name in store.order(packed.source).names() if pinned is None or name in pinned]
+        if not names and packed.source not in mixed.parameters.without_share:
             yield f"{packed.source}[none]"
         yield from (f"{packed.source}[{name}]" for name in names if not is_settled(packed, store, name))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from llm_assets.chain.arrivals import is_settled, register_arrivals, source_links, unsettled
+from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.store.refusals import Refusal
 from llm_assets_tests.chain.world import World, jsonl, paragraphs
 
@@ -47,3 +49,17 @@ def test_what_is_left_to_do(world: World) -> None:
 def test_a_source_without_any_snapshot_is_waited_for(tmp_path: Path) -> None:
     world = World.below(tmp_path)
     assert list(unsettled(world.mixed, world.store)) == ["docs[none]", "code[none]"]
+    without_code = replace(world.mixed, parameters=MixParameters(shares={"docs": 1, "code": 0}))
+    assert list(unsettled(without_code, world.store)) == ["docs[none]"]
+
+
+def test_other_snapshots_than_the_pinned_ones_are_not_waited_for(world: World) -> None:
+    pinned = MixParameters(shares={"docs": 1, "code": 1}, snapshots={"docs": ("2026-01",)})
+    mixed = replace(world.mixed, parameters=pinned)
+    world.land("docs", "2026-02", {"new.jsonl": jsonl(paragraphs(30, 33))})
+    world.land("code", "2026-02", {"new.jsonl": jsonl(paragraphs(33, 36))})
+    for packed in world.mixed.sources:
+        register_arrivals(packed.tokenized.deduped.cleaned.raw, world.store)
+    assert list(unsettled(mixed, world.store)) == ["code[2026-02]"]
+    pinned_later = pinned.model_copy(update={"snapshots": {"docs": ("2026-02",)}})
+    assert list(unsettled(replace(mixed, parameters=pinned_later), world.store)) == ["docs[2026-02]", "code[2026-02]"]
