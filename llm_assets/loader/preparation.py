@@ -21,6 +21,7 @@ from llm_assets.loader.order import Order
 from llm_assets.loader.ranks import Ranks
 from llm_assets.loader.reading import RowReader
 from llm_assets.loader.schedule import Deal
+from llm_assets.loader.upcoming import upcoming
 from llm_assets.loader.validate import BatchValidator
 from llm_assets.store.shards import ShardSet
 
@@ -95,6 +96,17 @@ class Preparation:
 
 
 def _make(
+    recipe: Recipe, assembler: HostAssembler | DeviceAssembler, position: int, at_once: int | None
+) -> Iterator[_Made]:
+    ranges = upcoming(recipe.shards, recipe.order, recipe.length, recipe.deal, recipe.ranks, position)
+    withdraw = recipe.shards.announce(ranges)
+    try:
+        yield from _announced(recipe, assembler, position, at_once)
+    finally:
+        withdraw()
+
+
+def _announced(
     recipe: Recipe, assembler: HostAssembler | DeviceAssembler, position: int, at_once: int | None
 ) -> Iterator[_Made]:
     deal, reader = recipe.deal, recipe.reader()

@@ -6,7 +6,7 @@ where the set is local, until somebody copies them. What is made of them is not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,30 +56,41 @@ class RowReader:
         """For each start, `rows` rows of the stream from there on. Raises what `ShardSet` raises."""
         spans = [span for start in starts for span in self._spans(start, start + rows)]
         pieces: list[NDArray[Any]] = []
-        for span in spans:
+        documents: list[DocumentLengths] = []
+        for span in spans:  # each shard is done with before the next one is read: a cache may hold just one
             ids = self._set.input_ids(span.first, span.last)
             pieces.append(ids if self._parts == 1 else ids.reshape(-1, self._length)[span.skip : span.stop])
-        runs = self._runs(spans) if self._with_runs else None
+            if self._with_runs:
+                documents.append(self._set.document_lengths(span.first, span.last))
+        runs = self._runs(spans, documents) if self._with_runs else None
         return Rows(rows * len(starts), pieces, spans, runs)
 
     def _spans(self, first: int, last: int) -> list[Span]:
         parts = self._parts
         if parts == 1:
-            return [Span(start, stop, 0, stop - start) for start, stop in self._order.spans(first, last)]
+            return [Span(start, stop, 0, stop - start) for start, stop in self._ranges(first, last)]
         spans: list[Span] = []
         skip = first % parts
         rows = last - first
-        for start, stop in self._order.spans(first // parts, -(-last // parts)):
+        for start, stop in self._ranges(first // parts, -(-last // parts)):
             end = min((stop - start) * parts, skip + rows)
             spans.append(Span(start, stop, skip, end))
             rows -= end - skip
             skip = 0
         return spans
 
-    def _runs(self, spans: Sequence[Span]) -> Runs:
-        documents = _joined([self._set.document_lengths(span.first, span.last) for span in spans])
+    def _ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """As `Order.spans`, each range within one shard."""
+        per_shard = self._set.index.layout.rows_per_shard
+        for start, stop in self._order.spans(first, last):
+            while (seam := (start // per_shard + 1) * per_shard) < stop:
+                yield start, seam
+                start = seam
+            yield start, stop
+
+    def _runs(self, spans: Sequence[Span], documents: Sequence[DocumentLengths]) -> Runs:
         try:
-            runs = runs_of(documents, self._set.sequence_length, self._length)
+            runs = runs_of(_joined(documents), self._set.sequence_length, self._length)
         except RowError as error:
             raise self.corrupt(spans, error.row * self._parts, error.problem, packed=True) from error
         if sum(span.rows for span in spans) == runs.rows:

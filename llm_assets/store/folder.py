@@ -88,7 +88,8 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """The whole of a small file. Raises FileNotFoundError."""
-        return cast(bytes, self.filesystem.cat_file(self._inside(name)))
+        target = self._inside(name)
+        return Path(target).read_bytes() if self.is_local else cast(bytes, self.filesystem.cat_file(target))
 
     def size(self, name: str) -> int:
         """Size of a file in bytes."""

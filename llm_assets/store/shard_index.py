@@ -2,7 +2,7 @@
 
 Guarantees that an index is read as it was written or not at all (it carries its own checksum), and that its size
 and the cost of reading it do not depend on the number of rows or shards. What differs from shard to shard (size,
-checksums, counts) lies in a table beside the shards, which only checks read.
+checksums, counts) lies in a table beside the shards, with a record of each at a computed place.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import Any, Self, cast
 
 import xxhash
 
-FORMAT = 1
+FORMAT = 2
 INDEX_FILE = "index.json"
 TABLE_FILE = "shards.arrow"
+
+_OPENING = b'{\n "checksum": "'
+_OPENING_BYTES = len(_OPENING) + 32
 
 
 class ShardSetError(Exception):
@@ -40,7 +43,7 @@ class IndexMalformedError(ShardSetError):
 
 
 class IndexVersionError(ShardSetError):
-    """The index has a format that a later version of this package wrote."""
+    """The index has a format that another version of this package wrote."""
 
 
 class ShardMissingError(ShardSetError):
@@ -90,11 +93,23 @@ def _align(offset: int) -> int:
 
 
 @dataclass(frozen=True)
+class CheckLayout:
+    """Where the table of shards says what the blocks of each shard are (`shard_checks`), in bytes from its start."""
+
+    offset: int
+    stride: int
+
+    def record_range(self, shard: int) -> tuple[int, int]:
+        """The bytes (start, stop) of the record of a shard."""
+        start = self.offset + shard * self.stride
+        return start, start + self.stride
+
+
+@dataclass(frozen=True)
 class Shard:
     """One file of a set: a record of the table of shards. `file` is its name within the folder of the generation.
 
-    `checksum` is xxh3_128 (hex) of the whole file, `block_checksums` are xxh3_64 of each of its blocks of
-    `block_bytes` bytes, the last one shorter. The counts by source follow the order of the index.
+    `checksum` is xxh3_128 (hex) of the whole file. The counts by source follow the order of the index.
     """
 
     file: str
@@ -105,7 +120,6 @@ class Shard:
     rows_by_source: tuple[int, ...]
     tokens_by_source: tuple[int, ...]
     checksum: str
-    block_checksums: tuple[int, ...]
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
@@ -122,7 +136,8 @@ class ShardSetIndex:
 
     `digest` is blake3 of the logical content (`shard_encoding.ContentDigest`): sets of one digest hold the same
     rows in the same order, however they are divided into shards. `generation` is the folder of the files. `tokens`
-    counts the tokens of documents, without padding. `table_checksum` is xxh3_128 of the table of shards.
+    counts the tokens of documents, without padding. `block_bytes` is what a checksum covers, `checks` where those are,
+    `table_checksum` is xxh3_128 of the table of shards that they are in.
     `manifest` is what the maker of the set says about it; nothing here reads it.
     """
 
@@ -140,6 +155,7 @@ class ShardSetIndex:
     tokens_by_source: Mapping[str, int]
     block_bytes: int
     layout: Layout
+    checks: CheckLayout
     table_checksum: str
     manifest: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -158,25 +174,25 @@ class ShardSetIndex:
         return f"{self.generation}/{shard_name(shard)}"
 
     def to_bytes(self) -> bytes:
-        """The JSON of `index.json`. Raises ValueError where the manifest has no JSON form."""
-        content = json.loads(json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False))
-        return json.dumps(content | {"checksum": _checksum(content)}, indent=1).encode()
+        """The JSON of `index.json`. Raises ValueError or TypeError where the manifest has no JSON form."""
+        content = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, allow_nan=False).encode()
+        return _with_checksum(b'",' + content.removeprefix(b"{"))
 
     @classmethod
     def from_bytes(cls, data: bytes, file: str) -> Self:
         """The index that `to_bytes` wrote. Raises IndexMalformedError or IndexVersionError, naming `file`."""
         content = _json_object(data, file)
-        version = content.get("format")
+        version = content.pop("format", None)
         if type(version) is not int or version < 1:
             raise IndexMalformedError(file, "is not the index of a shard set: it has no format number")
-        if version > FORMAT:
-            raise IndexVersionError(file, f"has format {version}; this version reads up to {FORMAT}")
-        if content.pop("checksum", None) != _checksum(content):
+        if version != FORMAT:
+            raise IndexVersionError(file, f"has format {version}; this version reads format {FORMAT}")
+        if data != _with_checksum(data[_OPENING_BYTES:]):
             raise IndexMalformedError(file, "its content does not match its checksum")
-        del content["format"]
+        del content["checksum"]
         try:
-            layout = Layout(**content.pop("layout"))
-            return cls(layout=layout, **content)
+            layout, checks = Layout(**content.pop("layout")), CheckLayout(**content.pop("checks"))
+            return cls(layout=layout, checks=checks, **content)
         except (KeyError, TypeError) as error:
             raise IndexMalformedError(file, f"lacks a field or has one too many: {error}") from error
 
@@ -186,9 +202,9 @@ def shard_name(shard: int) -> str:
     return f"shard-{shard:05d}.arrow"
 
 
-def _checksum(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return xxhash.xxh3_128_hexdigest(canonical.encode())
+def _with_checksum(rest: bytes) -> bytes:
+    """The bytes of an index: the checksum, then all that it covers."""
+    return _OPENING + xxhash.xxh3_128_hexdigest(rest).encode() + rest
 
 
 def _json_object(data: bytes, file: str) -> dict[str, Any]:

@@ -9,38 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
 from llm_assets.store.folder import Folder
+from llm_assets.store.shard_checks import block_checksums, record_values, sealed_record
 from llm_assets.store.shard_encoding import ContentDigest, ShardEncoder
-from llm_assets.store.shard_index import INDEX_FILE, TABLE_FILE, Shard, ShardSetIndex, shard_name
+from llm_assets.store.shard_index import INDEX_FILE, TABLE_FILE, CheckLayout, Shard, ShardSetIndex, shard_name
 from llm_assets.store.shard_rows import PendingRows, RowRules, checked_rows
+from llm_assets.store.shard_table import encode_table
 from llm_assets.store.shards import ShardSet
 
-BLOCK_BYTES = 1 << 20
-"""Bytes under one checksum: what a damaged read costs to fetch again."""
+BLOCK_BYTES = 128 << 10
+"""Bytes under one checksum: what is compared before a byte of it is used, and what a damaged one costs to fetch again.
+Measured: the first batch of smaller ones is no faster, of 256 KiB 0.03 ms slower; the table has 64 MB for 1 TB."""
 
 _GENERATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_TABLE_SCHEMA = pa.schema(
-    [
-        pa.field("file", pa.large_string(), nullable=False),
-        pa.field("rows", pa.int64(), nullable=False),
-        pa.field("documents", pa.int64(), nullable=False),
-        pa.field("tokens", pa.int64(), nullable=False),
-        pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("rows_by_source", pa.large_list(pa.int64()), nullable=False),
-        pa.field("tokens_by_source", pa.large_list(pa.int64()), nullable=False),
-        pa.field("checksum", pa.large_string(), nullable=False),
-        pa.field("block_checksums", pa.large_list(pa.uint64()), nullable=False),
-    ]
-)
 
 
 class StagedShardSet(ShardSet):
@@ -103,6 +92,7 @@ class ShardSetWriter:
         self._dtype = dtype
         self._digest = ContentDigest()
         self._shards: list[Shard] = []
+        self._blocks: list[NDArray[np.uint64]] = []
         self._rows = 0
         self._finished = False
 
@@ -147,10 +137,11 @@ class ShardSetWriter:
             raise ValueError(f"{self._folder.uri}: the set is finished")
         if len(self._pending):
             self._write_shard()
-        table = _table(self._shards)
+        digest = self._digest.hexdigest(**self._header())
+        table, checks = encode_table(self._shards, self._records(digest))
         self._write(TABLE_FILE, table)
         self._finished = True
-        return StagedShardSet(self._folder, self._index(xxhash.xxh3_128_hexdigest(table)))
+        return StagedShardSet(self._folder, self._index(digest, checks, xxhash.xxh3_128_hexdigest(table)))
 
     def _write_shard(self) -> None:
         rows = self._pending
@@ -166,13 +157,10 @@ class ShardSetWriter:
             rows_by_source=self._by_source(np.ones(len(rows), np.int64)),
             tokens_by_source=self._by_source(rows.tokens),
             checksum=xxhash.xxh3_128_hexdigest(data),
-            block_checksums=tuple(
-                xxhash.xxh3_64_intdigest(data[start : start + BLOCK_BYTES])
-                for start in range(0, len(data), BLOCK_BYTES)
-            ),
         )
         self._write(shard.file, data)
         self._shards.append(shard)
+        self._blocks.append(block_checksums(data, BLOCK_BYTES))
         rows.clear()
 
     def _by_source(self, amounts: NDArray[np.int64]) -> tuple[int, ...]:
@@ -186,12 +174,9 @@ class ShardSetWriter:
         with self._folder.create(f"{self._generation}/{name}") as file:
             file.write(data)
 
-    def _index(self, table_checksum: str) -> ShardSetIndex:
-        def by_source(counts: Iterable[Sequence[int]]) -> dict[str, int]:
-            totals = np.array([*counts], np.int64).reshape(len(self._shards), len(self._sources)).sum(axis=0)
-            return dict(zip(self._sources, totals.tolist(), strict=True))
-
-        what: dict[str, int | str] = {
+    def _header(self) -> dict[str, int | str]:
+        """What the rows are, for their digest."""
+        return {
             "sequence_length": self._rules.sequence_length,
             "dtype": self._dtype.name,
             "vocabulary_size": self._rules.vocabulary_size,
@@ -199,9 +184,24 @@ class ShardSetWriter:
             "tokenizer": self._tokenizer,
             "rows": self._rows,
         }
+
+    def _records(self, digest: str) -> NDArray[Any]:
+        """What the blocks of each shard are, [shards, values]."""
+        values = record_values([len(blocks) for blocks in self._blocks])
+        per_shard = self._encoder.layout.rows_per_shard
+        records = np.empty((len(self._shards), values), "<u8")
+        for number, (shard, blocks) in enumerate(zip(self._shards, self._blocks, strict=True)):
+            records[number] = sealed_record(digest, per_shard, number, shard.bytes, blocks, values)
+        return records
+
+    def _index(self, digest: str, checks: CheckLayout, table_checksum: str) -> ShardSetIndex:
+        def by_source(counts: Iterable[Sequence[int]]) -> dict[str, int]:
+            totals = np.array([*counts], np.int64).reshape(len(self._shards), len(self._sources)).sum(axis=0)
+            return dict(zip(self._sources, totals.tolist(), strict=True))
+
         return ShardSetIndex(
             generation=self._generation,
-            digest=self._digest.hexdigest(**what),
+            digest=digest,
             tokenizer=self._tokenizer,
             sequence_length=self._rules.sequence_length,
             dtype=self._dtype.name,
@@ -214,13 +214,6 @@ class ShardSetWriter:
             tokens_by_source=by_source(shard.tokens_by_source for shard in self._shards),
             block_bytes=BLOCK_BYTES,
             layout=self._encoder.layout,
+            checks=checks,
             table_checksum=table_checksum,
         )
-
-
-def _table(shards: Sequence[Shard]) -> bytes:
-    table = pa.Table.from_pylist([asdict(shard) for shard in shards], schema=_TABLE_SCHEMA)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()

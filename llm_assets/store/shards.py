@@ -1,25 +1,24 @@
 """Shard sets, read: the rows a model trains on, as one long array divided into files.
 
 Guarantees that row r is one computed byte range, so that opening a set and reading any row of it cost the same
-whatever its size, and that a set once opened stays the same set when another one is committed in its place.
-Local shards are memory-mapped, remote ones read by range, or either through whatever `ShardFiles` the set is given
-(`llm_assets.loader.cache`). Writing is the business of `shard_writer`; which rows are in a set, and in which order,
-that of whoever wrote it.
+whatever its size, that every byte of a row was compared with its checksum before it is handed out, and that a set once
+opened stays the same set when another one is committed in its place. Where the bytes come from, and when they are
+compared, is the business of `shard_files`, or of whatever `ShardFiles` the set is given (`llm_assets.loader.cache`).
+Writing is the business of `shard_writer`; which rows are in a set, and in which order, that of whoever wrote it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import xxhash
 from numpy.typing import NDArray
 
 from llm_assets.store.folder import Folder
+from llm_assets.store.shard_checks import check_size
 from llm_assets.store.shard_files import ShardFiles, file_sizes, shard_files
 from llm_assets.store.shard_index import (
     INDEX_FILE,
@@ -34,6 +33,7 @@ from llm_assets.store.shard_index import (
     ShardSetMissingError,
     ShardTruncatedError,
 )
+from llm_assets.store.shard_table import ShardTable
 
 __all__ = [
     "DocumentLengths",
@@ -49,6 +49,9 @@ __all__ = [
     "ShardSetMissingError",
     "ShardTruncatedError",
 ]
+
+
+_BLOCKS_AT_ONCE = 16
 
 
 class DocumentLengths(NamedTuple):
@@ -136,13 +139,13 @@ class ShardSet:
 
     @cached_property
     def _files(self) -> ShardFiles:
-        return self._given_files or shard_files(self.folder)
+        return self._given_files or shard_files(self.folder, self.index)
 
     def input_ids(self, first: int, last: int) -> NDArray[Any]:
         """Token ids of rows `first` to `last` (exclusive), `dtype` [last - first, sequence_length], read-only.
 
         A view of the mapped file where the rows lie in one local shard, else a copy.
-        Raises IndexError, ShardMissingError, ShardTruncatedError.
+        Raises IndexError, ShardMissingError, ShardTruncatedError, ShardCorruptError.
         """
         parts = [self._piece_ids(piece) for piece in self._pieces(first, last)]
         if len(parts) == 1:
@@ -169,7 +172,7 @@ class ShardSet:
     def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], DocumentLengths]:
         """Copies of any rows, in the order asked for, repeats allowed: token ids [len(rows), L] and lengths.
 
-        Made for local sets: of a remote set, each shard concerned is fetched in full.
+        Made for local sets: of each shard concerned, all rows from the first to the last one asked for are read.
         Raises IndexError, ShardMissingError, ShardTruncatedError, ShardCorruptError.
         """
         if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < self.rows):
@@ -180,11 +183,11 @@ class ShardSet:
         parts: list[tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int32]]] = []
         for shard in np.unique(shard_of).tolist():
             here = np.flatnonzero(shard_of == shard)
-            piece = self._whole_shard(shard)
-            ids[here] = np.take(self._piece_ids(piece), row_in[here], axis=0, mode="clip")
+            piece, wanted = self._piece_around(shard, row_in[here])
+            ids[here] = np.take(self._piece_ids(piece), wanted, axis=0, mode="clip")
             offsets, lengths = self._piece_lengths(piece)
-            starts = offsets[row_in[here]]
-            counts[here] = offsets[row_in[here] + 1] - starts
+            starts = offsets[wanted]
+            counts[here] = offsets[wanted + 1] - starts
             parts.append((here, starts, lengths))
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         taken = np.empty(int(offsets[-1]), np.int32)
@@ -192,9 +195,16 @@ class ShardSet:
             taken[_ranges(offsets[here], counts[here])] = lengths[_ranges(starts, counts[here])]
         return ids, DocumentLengths(offsets, taken)
 
+    def announce(self, ranges: Iterable[tuple[int, int]]) -> Callable[[], None]:
+        """Say that rows `first` to `last` (exclusive) are read next, range by range: sets that fetch ahead follow it.
+
+        `ranges` may be endless. The result withdraws it. Here nothing is fetched ahead, so nobody looks.
+        """
+        return _nothing
+
     def shards(self) -> tuple[Shard, ...]:
         """The files of the set. Raises ShardMissingError, ShardCorruptError, naming the table of shards."""
-        return tuple(Shard.from_record(record) for record in self._table().to_pylist())
+        return self._table().shards()
 
     def check_files(self) -> None:
         """See that every shard is there and as long as it was written; reads none of them.
@@ -203,45 +213,39 @@ class ShardSet:
         """
         table = self._table()
         sizes = file_sizes(self.folder / self.index.generation)
-        for name, written in zip(table["file"].to_pylist(), table["bytes"].to_pylist(), strict=True):
+        for name, written in zip(table.column("file"), table.column("bytes"), strict=True):
             file = f"{self.uri}/{self.index.generation}/{name}"
             size = sizes.get(name)
             if size is None:
                 raise ShardMissingError(file, "the index names this file, but it is not there")
-            if size < written:
-                raise ShardTruncatedError(file, f"has {size} bytes of {written}")
-            if size > written:
-                raise ShardCorruptError(file, f"has {size} bytes, {size - written} too many")
+            check_size(file, size, written)
 
     def verify(self) -> None:
-        """Read every byte of the set and compare it with the checksums.
+        """Read every byte of the set, now, and compare it with the checksums.
 
         Raises what `check_files` raises, and ShardCorruptError naming shard and block.
         """
         self.check_files()
-        for shard in self.shards():
-            self._verify_shard(shard)
+        table = self._table()
+        for shard in range(len(table)):
+            blocks = table.blocks(shard)
+            with self.folder.open(self.index.shard_file(shard)) as file:
+                for first in range(0, len(blocks.blocks), _BLOCKS_AT_ONCE):
+                    start, stop = blocks.block_range(first, first + _BLOCKS_AT_ONCE)
+                    blocks.check(first, memoryview(file.read(stop - start)))
 
-    def _verify_shard(self, shard: Shard) -> None:
-        name = f"{self.index.generation}/{shard.file}"
-        with self.folder.open(name) as file:
-            for block, expected in enumerate(shard.block_checksums):
-                if xxhash.xxh3_64_intdigest(file.read(self.index.block_bytes)) != expected:
-                    start = block * self.index.block_bytes
-                    problem = f"block {block} (from byte {start}) does not match its checksum"
-                    raise ShardCorruptError(f"{self.uri}/{name}", problem)
-
-    def _table(self) -> pa.Table:
-        file = f"{self.uri}/{self.index.table_file}"
+    def _table(self) -> ShardTable:
         try:
             data = self.folder.read(self.index.table_file)
         except FileNotFoundError as error:
+            file = f"{self.uri}/{self.index.table_file}"
             raise ShardMissingError(file, "the index names this file, but it is not there") from error
-        return shard_table(self.index, data, file)
+        return ShardTable(self.index, self.uri, data)
 
-    def _whole_shard(self, shard: int) -> _Piece:
-        rows = self.index.layout.shard_rows(shard, self.rows)
-        return _Piece(shard, rows, 0, rows)
+    def _piece_around(self, shard: int, rows: NDArray[np.int64]) -> tuple[_Piece, NDArray[np.int64]]:
+        """The least piece of a shard with all of these rows, and the places of the rows in it."""
+        first = int(rows.min())
+        return _Piece(shard, self.index.layout.shard_rows(shard, self.rows), first, int(rows.max()) + 1), rows - first
 
     def _pieces(self, first: int, last: int) -> Iterator[_Piece]:
         if not 0 <= first <= last <= self.rows:
@@ -258,37 +262,29 @@ class ShardSet:
         layout = self.index.layout
         start = layout.input_ids_offset + piece.first * layout.row_stride
         stop = layout.input_ids_offset + piece.last * layout.row_stride
-        data = self._files.read(self.index.shard_file(piece.shard), start, stop)
+        data = self._files.read(piece.shard, start, stop)
         return data.view(self.dtype).reshape(piece.last - piece.first, self.sequence_length)
 
     def _piece_lengths(self, piece: _Piece) -> DocumentLengths:
-        file = self.index.shard_file(piece.shard)
         start = self.index.layout.length_offsets_offset(piece.rows)
-        data = self._files.read(file, start + 4 * piece.first, start + 4 * (piece.last + 1))
+        data = self._files.read(piece.shard, start + 4 * piece.first, start + 4 * (piece.last + 1))
         offsets = data.view(np.int32).astype(np.int64)
         if offsets[0] < 0 or (offsets[1:] < offsets[:-1]).any():
             problem = f"offsets of document_lengths fall in rows {piece.first} to {piece.last}"
-            raise ShardCorruptError(f"{self.uri}/{file}", problem)
+            raise ShardCorruptError(f"{self.uri}/{self.index.shard_file(piece.shard)}", problem)
         start = self.index.layout.lengths_offset(piece.rows)
-        data = self._files.read(file, start + 4 * int(offsets[0]), start + 4 * int(offsets[-1]))
+        data = self._files.read(piece.shard, start + 4 * int(offsets[0]), start + 4 * int(offsets[-1]))
         offsets -= offsets[0]
         return DocumentLengths(offsets, data.view(np.int32))
 
 
-def shard_table(index: ShardSetIndex, data: bytes, file: str) -> pa.Table:
-    """The table of shards of a set, from the bytes of its file: one record per shard, with the fields of `Shard`.
-
-    Raises ShardCorruptError, naming the file, where they are not the bytes that were written.
-    """
-    if xxhash.xxh3_128_hexdigest(data) != index.table_checksum:
-        raise ShardCorruptError(file, "its bytes do not match the checksum in the index")
-    with pa.ipc.open_file(data) as reader:
-        return reader.read_all()
+def _nothing() -> None:
+    """What is left to do where nothing was done."""
 
 
 def _absolute(folder: Folder) -> Folder:
     """The same folder for a process that works elsewhere."""
-    return Folder(folder.path) if folder.is_local else folder
+    return Folder(folder.path) if folder.is_local and folder.path != folder.uri else folder
 
 
 def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from llm_assets_tests.loader.sets import (
     slow_rows,
     write,
 )
+from llm_assets_tests.store.shard_examples import seal_again
 
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
 
@@ -411,6 +412,24 @@ def test_a_pickled_loader_goes_on(shards: ShardSet) -> None:
     assert plain(pickle.loads(pickle.dumps(loader))) == even_batches(shards, 10)[1:]
 
 
+@pytest.mark.parametrize("options", [{}, {"prefetch": 2}, {"device": "cpu"}, {"rank": 1, "world_size": 2}, {"seed": 1}])
+def test_damaged_ids_never_make_a_batch(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Nor any batch after it, and those before it are right."""
+    shards = write(tmp_path, 20, shard_rows=5)
+    expected = shards.input_ids(0, 20).copy()
+    path = tmp_path / shards.index.shard_file(2)
+    data = bytearray(path.read_bytes())
+    data[shards.index.layout.input_ids_offset + 7] ^= 1
+    path.write_bytes(data)
+    batches = iter(TokenLoader(tmp_path, batch_size=2, fields=["input_ids", "row_ids"], epochs=2, **options))
+    got: list[dict[str, torch.Tensor]] = []
+    with pytest.raises(ShardCorruptError, match=r"shard-00002.arrow: block 0 \(from byte 0\) does not match"):
+        got.extend(batches)
+    for batch in got:
+        assert batch["input_ids"].tolist() == expected[batch["row_ids"].numpy()].tolist()
+    assert got and max(batch["row_ids"].max() for batch in got) < 10
+
+
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_damaged_lengths_never_make_a_batch(tmp_path: Path, prefetch: int) -> None:
     shards = write(tmp_path, 20, shard_rows=20)
@@ -419,6 +438,9 @@ def test_damaged_lengths_never_make_a_batch(tmp_path: Path, prefetch: int) -> No
     data = bytearray(path.read_bytes())
     data[start + 1] = 1
     path.write_bytes(data)
+    with pytest.raises(ShardCorruptError, match=r"shard-00000.arrow: block 0 \(from byte 0\) does not match"):
+        next(iter(TokenLoader(tmp_path, batch_size=2, prefetch=prefetch)))
+    seal_again(shards)  # as if they had been written so
     loader = TokenLoader(tmp_path, batch_size=2, prefetch=prefetch)
     with pytest.raises(ShardCorruptError, match=r"shard-00000.arrow: row 0 of the set has documents of 2\d\d tokens"):
         next(iter(loader))
@@ -452,7 +474,7 @@ def test_import_stays_light() -> None:
     heavy = {"dagster", "polars", "deltalake", "ray", "numba", "pydantic", "awkward", "pandas", "torchdata"}
     assert heavy.isdisjoint(modules)
     ours = {name for name in modules if name.startswith("llm_assets.") and not name.startswith("llm_assets.loader")}
-    shard_modules = {"shards", "shard_files", "shard_index"}
+    shard_modules = {"shards", "shard_files", "shard_index", "shard_checks", "shard_table", "recent_blocks"}
     assert ours == {"llm_assets.store", "llm_assets.store.folder"} | {
         f"llm_assets.store.{name}" for name in shard_modules
     }

@@ -1,7 +1,8 @@
 """Shards fetched before they are asked for, by one thread.
 
 Guarantees that what is wanted now comes before what was wanted earlier, and that a failure is counted and logged:
-whoever needs the shard meets it himself. The thread ends with its process and never keeps it alive.
+whoever needs the shard meets it himself. The thread ends with its process and never keeps it alive; once `close` has
+waited for it, nothing more is written. Which shards are wanted is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import CacheFolderError
@@ -18,6 +20,8 @@ from llm_assets.loader.cache.table import ExpectedShard
 from llm_assets.store.shards import ShardSetError
 
 _LOG = logging.getLogger(__name__)
+_PAUSE = 0.05
+"""Seconds after which a thread that is to end is told so again: it may have begun to fetch just then."""
 
 
 class Ahead:
@@ -44,12 +48,25 @@ class Ahead:
                 self._thread.start()
             self._changed.notify()
 
-    def close(self) -> None:
-        """Let the thread end, after the shard it works on."""
+    def close(self, wait_seconds: float = 0.0) -> None:
+        """Let the thread end: what it fetches is cancelled and given up. Waits for that, but not for ever."""
         with self._changed:
             self._closed = True
             self._wanted = []
             self._changed.notify()
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        until = time.monotonic() + wait_seconds
+        while True:
+            self._supply.cancel(thread)
+            if time.monotonic() >= until:
+                break
+            thread.join(_PAUSE)
+            if not thread.is_alive():
+                return
+        if wait_seconds:
+            _LOG.warning("a shard is still being fetched ahead, %g s after its set was closed", wait_seconds)
 
     def _work(self) -> None:
         while True:
@@ -65,6 +82,8 @@ class Ahead:
             supplied = self._supply.obtain(
                 self._shard(number), time.monotonic() + self._deadline_seconds, patient=False
             )
+        except CancelledError:  # closed
+            return
         except (ShardSetError, CacheFolderError, OSError) as error:
             self._counters.add(ahead_failures=1)
             _LOG.warning("a shard could not be fetched ahead: %s", error)

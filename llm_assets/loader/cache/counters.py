@@ -17,7 +17,8 @@ class CacheCounters:
 
     `reads` are reads of rows or lengths, each within one shard: `hits` were answered from memory or the cache, `misses`
     waited for a shard to be fetched, `direct` had their blocks fetched past the cache, because it was full of shards in
-    use or another process took too long. `stall_seconds` is what `misses` and `direct` waited.
+    use, another process took too long, or too little of the shard was due to fetch all of it. `stall_seconds` is what
+    `misses` and `direct` waited.
 
     `requests` went to the source: `retries` are repetitions after a failure, `hedges` second requests for slow ones,
     `hedges_won` those that answered first. `bytes_fetched` came from the source, `tier_hits` ranges from Redis instead;

@@ -7,9 +7,11 @@ the file and the last cause. Where the bytes go is not known here.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
@@ -91,6 +93,7 @@ class Fetcher:
         self._settings = settings
         self._counters = counters
         self._took: deque[float] = deque(maxlen=256)
+        self._waiting: dict[int | None, Future[None]] = {}
 
     def whole(self, file: str, parse: Callable[[bytes], Result], until: float) -> Result:
         """What `parse` makes of a small file. Raises what it raises, ShardMissingError, ShardUnavailableError."""
@@ -101,12 +104,14 @@ class Fetcher:
     def ranges(self, file: str, ranges: Sequence[Range], receive: Receive, until: float) -> None:
         """Have all ranges of a file received by this thread, in any order; several are asked for at a time.
 
-        Raises ShardMissingError, ShardUnavailableError, and what `receive` raises when damaged bytes do not get better.
+        Raises ShardMissingError, ShardUnavailableError, and what `receive` raises when damaged bytes do not get better;
+        CancelledError (of concurrent.futures) after `cancel`.
         """
         loop = self._filesystem.loop if self._filesystem.async_impl else fsspec.asyn.get_loop()
         arrived: SimpleQueue[_Arrival | None] = SimpleQueue()
         future = asyncio.run_coroutine_threadsafe(self._all(file, ranges, arrived, until), loop)
         future.add_done_callback(lambda _: arrived.put(None))
+        self._waiting[threading.get_ident()] = future
         try:
             while (arrival := arrived.get(timeout=max(0.0, until - time.monotonic()) + _GRACE_SECONDS)) is not None:
                 arrival.hand_to(receive)
@@ -114,6 +119,13 @@ class Fetcher:
         except Empty as error:
             raise ShardUnavailableError(self._uri(file), "cannot be fetched: the event loop is blocked") from error
         finally:
+            future.cancel()
+            del self._waiting[threading.get_ident()]
+
+    def cancel(self, thread: threading.Thread) -> None:
+        """End the fetch that the thread waits for, if it waits for one."""
+        future = self._waiting.get(thread.ident)
+        if future is not None:
             future.cancel()
 
     async def _all(

@@ -11,7 +11,8 @@ import os
 import threading
 import time
 import weakref
-from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,25 @@ from llm_assets.loader.cache.errors import CacheQuotaError
 from llm_assets.loader.cache.fetch import Fetcher
 from llm_assets.loader.cache.folder import CacheFolder, Lease
 from llm_assets.loader.cache.forks import after_fork
+from llm_assets.loader.cache.plan import Plan, Visit
 from llm_assets.loader.cache.settings import CacheSettings
 from llm_assets.loader.cache.supply import Supply
 from llm_assets.loader.cache.table import ExpectedShard, ExpectedShards
 from llm_assets.store.folder import Folder
-from llm_assets.store.shards import ShardCorruptError, ShardSetIndex, ShardTruncatedError
+from llm_assets.store.recent_blocks import RecentBlocks
+from llm_assets.store.shards import ShardCorruptError, ShardSetIndex
 
 _TRIES = 3
 """Times a shard is read from the cache before its disk is not trusted any more."""
+_CLOSE_SECONDS = 5.0
+"""What `close` waits for the thread, beside its patience."""
+_VISITS_KNOWN = 16
+"""Visits of a plan known ahead, where all shards fit in the cache; else, as many as would drive a shard out."""
+_VISIT_BLOCKS = 4
+"""Blocks that a visit costs beyond its rows: of the ids one more than their bytes fill, and those of the lengths."""
+_WORTH = 4
+"""A shard of which less than one part in so many is due is not fetched whole. What is fetched past the cache is waited
+for, so it has to save much."""
 
 
 class CachedFiles:
@@ -60,22 +72,22 @@ class CachedFiles:
         """Read the table of shards and claim the folder, which the first read does otherwise."""
         self._here()
 
-    def read(self, file: str, start: int, stop: int) -> NDArray[np.uint8]:
+    def read(self, shard: int, start: int, stop: int) -> NDArray[np.uint8]:
         """See `ShardFiles.read`. Raises ShardUnavailableError and CacheFolderError too."""
         if start == stop:
             return np.empty(0, np.uint8)
-        return self._here().read(file, start, stop)
+        return self._here().read(shard, start, stop)
 
-    def prefetch(self, files: list[str]) -> None:
-        """Have these shards fetched in the background, instead of those after the one being read."""
-        self._here().prefetch(files)
+    def announce(self, visits: Iterator[Visit]) -> Callable[[], None]:
+        """Have shards fetched ahead as they are visited, until the result is called or another plan is announced."""
+        return self._here().announce(visits)
 
     def close(self) -> None:
         """Let go of the lease, and end the thread. A later read opens anew."""
         with self._opening:
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close(self._settings.patience_seconds + _CLOSE_SECONDS)
 
     def _here(self) -> _Opened:
         with self._opening:
@@ -94,6 +106,7 @@ class _Opened:
     """What one process has open of a set."""
 
     def __init__(self, uri: str, index: ShardSetIndex, settings: CacheSettings, counters: CacheCounters) -> None:
+        self._index = index
         self._settings = settings
         self._counters = counters
         fetcher = Fetcher(Folder(uri), settings.fetch, counters)
@@ -104,7 +117,9 @@ class _Opened:
         cache = CacheFolder(settings.folder, settings.quota_bytes, counters)
         self._supply = Supply(cache, fetcher, settings, counters)
         self._ahead = Ahead(self._supply, self._shards.shard, settings.fetch.deadline_seconds, counters)
-        self._memory = _Memory(settings.memory_bytes)
+        self._slots = settings.quota_bytes // max(1, self._shards.largest)
+        self._plan: Plan | None = None
+        self._recent = RecentBlocks(settings.memory_bytes)
         self._reading = threading.Lock()
         self._lease: Lease | None = None
         self._current: ExpectedShard | None = None
@@ -122,52 +137,48 @@ class _Opened:
     def _until(self) -> float:
         return time.monotonic() + self._settings.fetch.deadline_seconds
 
-    def read(self, file: str, start: int, stop: int) -> NDArray[np.uint8]:
+    def read(self, number: int, start: int, stop: int) -> NDArray[np.uint8]:
+        in_memory = True
+
+        def fetch(first: int, last: int, out: NDArray[np.uint8]) -> None:
+            nonlocal in_memory
+            in_memory = False
+            self._read(shard, first, last, out)
+
         with self._reading:
-            shard = self._shard(file)
-            if not 0 <= start < stop <= shard.size:
-                raise ShardTruncatedError(shard.uri, f"has {shard.size} bytes; {start} to {stop} were asked for")
-            self._counters.add(reads=1)
-            first, last = start // shard.block_bytes, -(-stop // shard.block_bytes)
-            offset = first * shard.block_bytes
-            data = self._blocks(shard, first, last)[start - offset : stop - offset]
-            data.flags.writeable = False
+            shard = self._shard(number)
+            data = self._recent.read(shard.key, shard, start, stop, fetch)
+            self._counters.add(reads=1, hits=in_memory)
             return data
 
-    def prefetch(self, files: list[str]) -> None:
-        self._ahead.want([self._shards.number(file) for file in files])
+    def announce(self, visits: Iterator[Visit]) -> Callable[[], None]:
+        all_stay = self._slots >= len(self._shards)
+        plan = Plan(visits, max(_VISITS_KNOWN, 4 * self._settings.ahead) if all_stay else self._slots)
+        with self._reading:
+            self._plan = plan
+            if self._current is not None:
+                here = self._current.number
+                if plan.next(1) == [here]:
+                    plan.reach(here)
+                self._ahead.want(self._next(here))
+        return partial(self._withdraw, plan)
 
-    def close(self) -> None:
-        self._ahead.close()
+    def _withdraw(self, plan: Plan) -> None:
+        if self._plan is plan:  # without a lock: a generator that is forgotten says so in any thread, at any time
+            self._plan = None
+
+    def close(self, wait_seconds: float = 0.0) -> None:
+        self._ahead.close(wait_seconds)
         with self._reading:
             self._let_go()
 
-    def _shard(self, file: str) -> ExpectedShard:
-        if self._current is None or self._current.file != file:
-            self._current = self._shards.shard(self._shards.number(file))
+    def _shard(self, number: int) -> ExpectedShard:
+        if self._current is None or self._current.number != number:
+            self._current = self._shards.shard(number)
+            plan = self._plan
+            if plan is not None and not plan.reach(number) and plan.over:
+                self._plan = None  # all of it was read, and more is
         return self._current
-
-    def _blocks(self, shard: ExpectedShard, first: int, last: int) -> NDArray[np.uint8]:
-        """Checked bytes of whole blocks."""
-        known = [self._memory.get(shard.key, block) for block in range(first, last)]
-        if len(known) == 1 and known[0] is not None:
-            self._counters.add(hits=1)
-            return known[0]
-        missing = [first + place for place, data in enumerate(known) if data is None]
-        start, stop = shard.block_range(first, last)
-        out = np.empty(stop - start, np.uint8)
-        for place, data in enumerate(known):
-            if data is not None:
-                out[place * shard.block_bytes :][: len(data)] = data
-        if missing:
-            low, high = shard.block_range(missing[0], missing[-1] + 1)
-            self._read(shard, missing[0], missing[-1] + 1, out[low - start : high - start])
-        else:
-            self._counters.add(hits=1)
-        for block in {first, last - 1}:  # what a neighbouring read shares with this one
-            low, high = shard.block_range(block, block + 1)
-            self._memory.put(shard.key, block, out[low - start : high - start])
-        return out
 
     def _read(self, shard: ExpectedShard, first: int, last: int, out: NDArray[np.uint8]) -> None:
         began, until = time.monotonic(), self._until()
@@ -197,44 +208,46 @@ class _Opened:
         if self._lease is not None and self._lease.key == shard.key:
             return self._lease, False
         self._let_go()
-        supplied = self._supply.obtain(shard, until, patient=shard.key != self._given_up)
-        if supplied is None:
-            self._given_up = shard.key
-            return None, True
-        self._given_up = ""
-        self._lease = supplied.lease
-        stop = min(len(self._shards), shard.number + 1 + self._settings.ahead)
-        self._ahead.want(range(shard.number + 1, stop))
-        return supplied.lease, supplied.waited
+        waited = True
+        if self._worth_fetching(shard.number):
+            supplied = self._supply.obtain(shard, until, patient=shard.key != self._given_up)
+            self._given_up = "" if supplied else shard.key
+            if supplied is not None:
+                self._lease, waited = supplied.lease, supplied.waited
+        else:
+            self._given_up = ""
+            self._lease = self._supply.present(shard)
+            waited = self._lease is None
+        if not self._given_up:
+            self._ahead.want(self._next(shard.number))
+        return self._lease, waited
+
+    def _next(self, number: int) -> list[int]:
+        """Shards to fetch while this one is read: those announced, or those that follow it in the set."""
+        count = min(self._settings.ahead, self._slots - 1)  # more would drive out each other
+        plan = self._plan
+        if plan is None:
+            return [*range(number + 1, min(len(self._shards), number + 1 + count))]
+        return [other for other in plan.next(count) if self._worth_fetching(other)]
+
+    def _worth_fetching(self, number: int) -> bool:
+        """Whether so much of the shard is read before its room is needed that all of it may as well be fetched.
+
+        The other processes are taken to visit the same shards at the same time, for other rows.
+        """
+        plan = self._plan
+        if plan is None or self._slots >= len(self._shards):
+            return True
+        visits, rows = plan.due(number)
+        shard = self._shards.shard(number)
+        read = shard.size * rows / self._index.layout.shard_rows(number, self._index.rows)
+        beside = visits * self._settings.processes * _VISIT_BLOCKS * shard.block_bytes
+        return visits == 0 or _WORTH * (read + beside) >= shard.size
 
     def _let_go(self) -> None:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
-
-
-class _Memory:
-    """Blocks read last, up to so many bytes."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._bytes = 0
-        self._blocks: OrderedDict[tuple[str, int], NDArray[np.uint8]] = OrderedDict()
-
-    def get(self, key: str, block: int) -> NDArray[np.uint8] | None:
-        data = self._blocks.get((key, block))
-        if data is not None:
-            self._blocks.move_to_end((key, block))
-        return data
-
-    def put(self, key: str, block: int, data: NDArray[np.uint8]) -> None:
-        if (key, block) in self._blocks or len(data) > self._most:
-            return
-        self._blocks[key, block] = data.copy()
-        self._bytes += len(data)
-        while self._bytes > self._most:
-            _, oldest = self._blocks.popitem(last=False)
-            self._bytes -= len(oldest)
 
 
 def _read_checked(lease: Lease, shard: ExpectedShard, first: int, out: memoryview) -> str:

@@ -36,7 +36,7 @@ _SHARING = ". Users who share a cache need a folder that a group of them all may
 class Refusal(Enum):
     """Why a place for a file cannot be had now."""
 
-    BUSY = "another process fetches it"
+    BUSY = "another process fetches it, or just did"
     NO_ROOM = "no room: what is there is in use"
 
 
@@ -126,10 +126,10 @@ class CacheFolder:
             return lease
 
     def reserve(self, key: str, size: int, until: float) -> Place | Refusal:
-        """Room for a file, made by deleting those used longest ago that nobody uses."""
+        """Room for a file, made by deleting those used longest ago that nobody uses; not for one that is there."""
         name = f"{key}.part"
         with self._alone(until) as alone:
-            if not alone:
+            if not alone or self._is_there(f"{key}.shard"):  # published since the caller looked for it
                 return Refusal.BUSY
             place = self._place(name, key)
             if place is None:
@@ -283,6 +283,13 @@ class CacheFolder:
         if flags & os.O_CREAT and os.fstat(descriptor).st_uid == os.geteuid():
             os.fchmod(descriptor, self._file_mode)
         return descriptor
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            os.stat(name, dir_fd=self._directory.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _unlink(self, name: str) -> bool:
         try:

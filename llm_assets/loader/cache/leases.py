@@ -58,13 +58,21 @@ class Held:
 
     def close(self) -> None:
         """Let go. Quiet where it is done already."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor = self._forget()
         if descriptor >= 0:
+            # not by closing alone: a process forked between `os.open` and here may have a copy nobody knows of
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def in_child(self) -> None:
         """Close, never unlock: the parent's lock is on the same open file."""
-        self.close()
+        descriptor = self._forget()
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _forget(self) -> int:
+        descriptor, self._descriptor = self._descriptor, -1
+        return descriptor
 
     def __enter__(self) -> Self:
         return self

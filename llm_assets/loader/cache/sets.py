@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.fetch import Fetcher
 from llm_assets.loader.cache.files import CachedFiles
+from llm_assets.loader.cache.plan import Visit
 from llm_assets.loader.cache.settings import CacheSettings
 from llm_assets.store.folder import Folder
 from llm_assets.store.shard_index import INDEX_FILE
@@ -29,19 +31,30 @@ class CachedShardSet(ShardSet):
         """What the cache did for this set in this process, for metrics."""
         return self._cached.counters
 
-    def prefetch(self, first: int, last: int) -> None:
-        """Have the shards of rows `first` to `last` (exclusive) fetched in the background, the first ones first.
+    def announce(self, ranges: Iterable[tuple[int, int]]) -> Callable[[], None]:
+        """Say that rows `first` to `last` (exclusive) are read next, range by range: what is fetched ahead follows it.
 
-        Unless this is called, the shards after the one being read are fetched. Raises IndexError.
+        `ranges` may be endless; it is asked as reading goes on, by whoever reads. It takes the place of what was
+        announced before. The result withdraws it, from any thread, without waiting. While nothing is announced, the
+        shards after the one being read are fetched. Raises IndexError, here or when the range comes near.
         """
-        if not 0 <= first <= last <= self.rows:
-            raise IndexError(f"rows {first} to {last} are not within 0 to {self.rows} of {self.uri}")
+        return self._cached.announce(self._visits(ranges))
+
+    def _visits(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Visit]:
         per_shard = self.index.layout.rows_per_shard
-        shards = range(first // per_shard, -(-last // per_shard) if last > first else first // per_shard)
-        self._cached.prefetch([self.index.shard_file(shard) for shard in shards])
+        for first, last in ranges:
+            if not 0 <= first <= last <= self.rows:
+                raise IndexError(f"rows {first} to {last} are not within 0 to {self.rows} of {self.uri}")
+            while first < last:
+                stop = min(last, (first // per_shard + 1) * per_shard)
+                yield Visit(first // per_shard, stop - first)
+                first = stop
 
     def close(self) -> None:
-        """Let go of what the cache keeps for this set. It can be read again."""
+        """Let go of what the cache keeps for this set, and of what is on its way. It can be read again.
+
+        Nothing is written to the folder afterwards, unless the set is read. Waits for reads of other threads.
+        """
         self._cached.close()
 
 

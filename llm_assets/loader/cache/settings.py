@@ -61,7 +61,8 @@ class CacheSettings:
     `folder` is on a disk of this machine and may be shared by processes, users and sets; it is made where it is not
     there. `quota_bytes` is what all files in it may take together. `processes` is how many processes share it: each
     pins at most one shard, and one more is on its way, so the smallest legal quota is `processes + 1` times the
-    largest shard. `ahead` shards after the one being read are fetched before they are asked for.
+    largest shard. The next `ahead` shards after the one being read are fetched before they are asked for, where the
+    quota has room for so many.
 
     `memory_bytes` of blocks that were read last stay in memory. A process that waits longer than `patience_seconds`
     (or half of the deadline) for another one to fetch a shard reads the source itself.

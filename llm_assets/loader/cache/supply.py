@@ -6,6 +6,7 @@ process longer than patience allows. Which shards are wanted, and when, is decid
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,14 @@ class Supply:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    def present(self, shard: ExpectedShard) -> Lease | None:
+        """A lease on the shard where it is in the cache; None where it is not, and nothing is fetched."""
+        return self._folder.lease(shard.key, shard.size, time.monotonic() + self._settings.patience_seconds)
+
+    def cancel(self, thread: threading.Thread) -> None:
+        """End what the thread fetches: it gets CancelledError (of concurrent.futures), and gives up its place."""
+        self._fetcher.cancel(thread)
+
     def quarantine(self, lease: Lease) -> None:
         """Move a damaged shard out of everybody's way. Raises CacheFolderError where that is not allowed."""
         self._folder.quarantine(lease, time.monotonic() + self._settings.patience_seconds)
@@ -87,11 +96,7 @@ class Supply:
         self._fetch(shard, self._ranges(shard, first, last), write, until)
 
     def _fetched(self, shard: ExpectedShard, place: Place, until: float) -> Lease | None:
-        """The shard in its place. None where it came there by somebody else, or was taken away again."""
-        lease = self._folder.lease(shard.key, shard.size, time.monotonic())
-        if lease is not None:  # published after it was looked for, before the place was had
-            self._folder.give_up(place)
-            return lease
+        """The shard in its place. None where it could not be published, or was taken away again."""
 
         def write(start: int, data: memoryview) -> None:
             try:

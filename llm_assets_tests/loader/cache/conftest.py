@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from llm_assets.store import shard_writer
 from llm_assets.store.shards import ShardSet
-from llm_assets_tests.loader.cache.servers import CREDENTIALS, FaultyProxy, S3Server, faulty_proxy, s3_server
+from llm_assets_tests.loader.cache.ceph import ceph_server, is_installed
+from llm_assets_tests.loader.cache.servers import CREDENTIALS, FaultyProxy, S3Server, faulty_proxy, moto_server
 from llm_assets_tests.loader.sets import write
 
 BLOCK = 256
@@ -23,10 +25,14 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardSet:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]:
+    """Ceph's gateway where it is installed, else moto; LLM_ASSETS_TEST_S3 is "ceph" or "moto" to have it so."""
+    chosen = os.environ.get("LLM_ASSETS_TEST_S3", "ceph" if is_installed() else "moto")
+    start = {"ceph": ceph_server, "moto": moto_server}[chosen]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
-        with s3_server(tmp_path_factory.mktemp("s3") / "log") as server:
+        with start(tmp_path_factory.mktemp("s3") / "server") as server:
+            print(f"\nS3 server: {server.name}")
             yield server
 
 

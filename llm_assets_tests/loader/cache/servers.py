@@ -16,6 +16,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,11 @@ def stopped_at_the_end(process: subprocess.Popen[Any]) -> Generator[subprocess.P
 
 @dataclass(frozen=True)
 class S3Server:
-    """An S3 server on the loopback interface, with one bucket."""
+    """An S3 server on the loopback interface, with one bucket. `name` says which, and its version."""
 
     port: int
     bucket: str = "sets"
+    name: str = ""
 
     @property
     def url(self) -> str:
@@ -91,9 +93,9 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(log: Path) -> Generator[S3Server]:
+def moto_server(log: Path) -> Generator[S3Server]:
     """A moto server in a process of its own."""
-    server = S3Server(free_port())
+    server = S3Server(free_port(), name=f"moto {version('moto')}")
     with log.open("wb") as out:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(server.port)]
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | CREDENTIALS)

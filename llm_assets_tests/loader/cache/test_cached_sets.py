@@ -155,13 +155,14 @@ def test_the_next_shards_are_there_before_they_are_asked_for(source: ShardSet, t
     assert len(shard_files(tmp_path / "c")) == 4
     shards.input_ids(31, 4 * 31)
     assert shards.counters.misses == 1
-    shards.prefetch(250, 300)
+    withdraw = shards.announce([(250, 300)])
     until_true(lambda: len(shard_files(tmp_path / "c")) >= 6)
     misses = shards.counters.misses
     shards.input_ids(250, 251)
     assert shards.counters.misses == misses
+    withdraw()
     with pytest.raises(IndexError):
-        shards.prefetch(0, 301)
+        shards.announce([(0, 301)])
 
 
 def test_one_fetch_serves_all(source: ShardSet, tmp_path: Path) -> None:

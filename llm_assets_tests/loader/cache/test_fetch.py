@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
 
@@ -187,3 +189,28 @@ def test_whole_files(counters: CacheCounters) -> None:
 
     assert fetcher.whole("file", parse, time.monotonic() + 1) == 100
     assert counters.retries == 2
+
+
+def test_the_fetch_of_a_thread_is_cancelled(counters: CacheCounters) -> None:
+    ScriptedFiles.answers = iter([30.0, None])
+    fetcher = Fetcher(Folder("scripted:///set"), replace(SETTINGS, hedge_share=0, attempt_seconds=30), counters)
+    ended: list[str] = []
+
+    def fetch() -> None:
+        try:
+            fetcher.ranges("a", [Range(0, 5)], lambda start, data: None, time.monotonic() + 30)
+        except CancelledError:
+            ended.append("cancelled")
+
+    thread = threading.Thread(target=fetch)
+    fetcher.cancel(thread)
+    thread.start()
+    while not ScriptedFiles.running:
+        time.sleep(0.01)
+    fetcher.cancel(threading.current_thread())
+    got: list[bytes] = []
+    fetcher.ranges("b", [Range(0, 5)], lambda start, data: got.append(data), time.monotonic() + 5)
+    assert got == [DATA[:5]] and thread.is_alive()
+    fetcher.cancel(thread)
+    thread.join(5)
+    assert ended == ["cancelled"]

@@ -112,6 +112,16 @@ def test_nothing_in_use_goes_and_nothing_goes_in_vain(tmp_path: Path) -> None:
     assert isinstance(put(folder, 4), Lease)
 
 
+def test_no_room_is_made_for_what_is_there(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    for number in range(3):
+        lease = put(folder, number)
+        assert isinstance(lease, Lease)
+        lease.close()
+    assert folder.reserve(key(2), SIZE, soon()) is Refusal.BUSY
+    assert stored(tmp_path) == {f"{key(number)}.shard" for number in range(3)}
+
+
 def test_foreign_files_and_links_are_left_alone(tmp_path: Path) -> None:
     cache, outside = tmp_path / "cache", tmp_path / "outside"
     folder = opened(cache)

@@ -130,7 +130,7 @@ def test_ranks_get_their_batches_whatever_goes_wrong(s3: S3Server, proxy: Faulty
     waits = np.concatenate([found["waits"] for found in told])
     together = {name: sum(found["counters"][name] for found in told) for name in told[0]["counters"]}
     quantiles = ", ".join(f"p{100 * q:g} {1000 * np.quantile(waits, q):.1f} ms" for q in (0.5, 0.99, 0.999))
-    print(f"{len(waits)} batches: wait {quantiles}, longest {waits.max():.2f} s")
+    print(f"{s3.name}: {len(waits)} batches: wait {quantiles}, longest {waits.max():.2f} s")
     print(f"injected {dict(proxy.faults.injected)}\nranks {together}")
     assert sum(proxy.faults.injected.values()) > proxy.faults.injected["none"] > 0
     assert together["retries"] and together["bytes_fetched"] and not together["quarantined"]
@@ -151,4 +151,4 @@ def test_every_rank_fails_within_the_deadline(kind: str, s3: S3Server, proxy: Fa
     for found in ended(processes, tmp_path):
         assert f"{uri}/{source.index.shard_file(0)}: " in found["error"], found
         assert found["seconds"] < deadline + 10, found  # what a busy machine takes to say so
-        print(f"{found['seconds']:.1f} s: {found['error']}")
+        print(f"{s3.name}: {found['seconds']:.1f} s: {found['error']}")

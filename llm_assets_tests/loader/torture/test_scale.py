@@ -3,17 +3,21 @@
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
 
 from llm_assets.loader import TokenLoader
+from llm_assets.store import shard_checks
 from llm_assets.store.folder import Folder
+from llm_assets.store.shard_checks import record_values, sealed_record
 from llm_assets.store.shard_files import MappedFiles
-from llm_assets.store.shard_index import INDEX_FILE
-from llm_assets.store.shard_writer import ShardSetWriter
+from llm_assets.store.shard_index import INDEX_FILE, Shard, ShardSetIndex, shard_name
+from llm_assets.store.shard_table import encode_table
+from llm_assets.store.shard_writer import BLOCK_BYTES, ShardSetWriter
 from llm_assets.store.shards import ShardSet
 from llm_assets_tests.loader.torture.trials import FULL
 
@@ -47,14 +51,40 @@ def with_holes(folder: Path, rows: int, written: list[int]) -> ShardSet:
     layout = replace(small.index.layout, rows_per_shard=ROWS_PER_SHARD)
     index = replace(small.index, rows=rows, layout=layout)
     for shard in range(layout.shard_count(rows)):
-        shard_rows = layout.shard_rows(shard, rows)
         with (folder / index.shard_file(shard)).open("wb") as file:
-            file.truncate(layout.lengths_offset(shard_rows) + 4 * shard_rows)
+            file.truncate(_size(index, shard))
             for row in written:
                 if row // ROWS_PER_SHARD == shard:
                     _write_batch(file, ShardSet(Folder(str(folder)), index), row)
+    index = _with_table(folder, index, written)
     (folder / INDEX_FILE).write_bytes(index.to_bytes())
-    return ShardSet.open(folder, check_files=False)
+    return ShardSet.open(folder)
+
+
+def _size(index: ShardSetIndex, shard: int) -> int:
+    rows = index.layout.shard_rows(shard, index.rows)
+    return index.layout.lengths_offset(rows) + 4 * rows
+
+
+def _with_table(folder: Path, index: ShardSetIndex, written: list[int]) -> ShardSetIndex:
+    """Write the table of shards: what a block of a hole must be is known without reading it."""
+    block_bytes = index.block_bytes
+    sizes = [_size(index, shard) for shard in range(index.shard_count)]
+    values = record_values([-(-size // block_bytes) for size in sizes])
+    shards, records = [], np.empty((len(sizes), values), np.uint64)
+    hole = xxhash.xxh3_64_intdigest(bytes(block_bytes))
+    for shard, size in enumerate(sizes):
+        blocks = np.full(-(-size // block_bytes), hole, np.uint64)
+        blocks[-1] = xxhash.xxh3_64_intdigest(bytes(size - (len(blocks) - 1) * block_bytes))
+        if shard in {row // ROWS_PER_SHARD for row in written}:
+            data = memoryview((folder / index.shard_file(shard)).read_bytes())
+            blocks = shard_checks.block_checksums(data, block_bytes)
+        records[shard] = sealed_record(index.digest, ROWS_PER_SHARD, shard, size, blocks, values)
+        rows = index.layout.shard_rows(shard, index.rows)
+        shards.append(Shard(shard_name(shard), rows, rows, rows * LENGTH, size, (), (), "not asked for"))
+    table, checks = encode_table(shards, records)
+    (folder / index.table_file).write_bytes(table)
+    return replace(index, checks=checks, table_checksum=xxhash.xxh3_128_hexdigest(table))
 
 
 def _write_batch(file: object, shards: ShardSet, row: int) -> None:
@@ -93,23 +123,35 @@ def first_batch(folder: Path, position: int) -> tuple[TokenLoader, dict[str, obj
 def test_reads_are_the_same_anywhere(sets: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     whole: list[str] = []
+    hashed: list[int] = []
+    touched: set[int] = set()
     read, read_folder = MappedFiles.read, Folder.read
 
-    def counted(self: MappedFiles, file: str, begin: int, stop: int) -> np.ndarray:
+    def counted(self: MappedFiles, shard: int, begin: int, stop: int) -> np.ndarray:
         reads.append(stop - begin)
-        return read(self, file, begin, stop)
+        touched.update(range(begin // BLOCK_BYTES, -(-stop // BLOCK_BYTES)))
+        return read(self, shard, begin, stop)
 
     def counted_folder(self: Folder, name: str) -> bytes:
         whole.append(name)
         return read_folder(self, name)
 
+    class Counted:
+        @staticmethod
+        def xxh3_64_intdigest(data: bytes | memoryview, seed: int = 0) -> int:
+            hashed.append(len(data))
+            return xxhash.xxh3_64_intdigest(data, seed)
+
     monkeypatch.setattr(MappedFiles, "read", counted)
     monkeypatch.setattr(Folder, "read", counted_folder)
+    monkeypatch.setattr(shard_checks, "xxhash", Counted)
     monkeypatch.setattr("llm_assets.loader.preparation._TOKENS_AT_ONCE", BATCH * LENGTH)
     for rows, folder in sets.items():
         for place in PLACES:
             reads.clear()
             whole.clear()
+            hashed.clear()
+            touched.clear()
             position = start(rows, place)
             loader, batch = first_batch(folder, position)
             assert loader.set.rows == rows
@@ -117,6 +159,11 @@ def test_reads_are_the_same_anywhere(sets: dict[int, Path], monkeypatch: pytest.
             assert (batch["position_ids"] == np.arange(LENGTH)).all()
             assert reads == [2 * BATCH * LENGTH, 4 * (BATCH + 1), 4 * BATCH]
             assert whole == [INDEX_FILE]
+            index = loader.set.index
+            binding, record, *blocks = hashed
+            assert binding < 100 and record == index.checks.stride - 8
+            assert len(blocks) == len(touched) <= 6  # a read may touch two
+            assert all(block <= BLOCK_BYTES for block in blocks)
 
 
 def test_time_is_the_same_anywhere(sets: dict[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +204,7 @@ def test_resident_memory_is_the_same_anywhere(sets: dict[int, Path]) -> None:
     assert max(growths) < FLAT * min(growths)  # most of it is compiled kernels
 
 
-def test_the_index_is_the_only_part_of_the_set_that_is_read(sets: dict[int, Path]) -> None:
+def test_the_index_does_not_grow_with_the_set(sets: dict[int, Path]) -> None:
     sizes = {rows: (folder / INDEX_FILE).stat().st_size for rows, folder in sets.items()}
     assert max(sizes.values()) - min(sizes.values()) < 16
-    assert asdict(ShardSet.open(sets[10**9], check_files=False).index.layout)["rows_per_shard"] == ROWS_PER_SHARD
+    assert ShardSet.open(sets[10**9], check_files=False).index.layout.rows_per_shard == ROWS_PER_SHARD

@@ -1,0 +1,45 @@
+"""What a rank will read from a position on, for sets that fetch it ahead (`ShardSet.announce`).
+
+Guarantees the rows in the order in which `preparation` reads them, found by arithmetic and only as far as somebody
+looks: telling costs nothing per batch. What is fetched when is the business of the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llm_assets.loader.order import Order
+from llm_assets.loader.ranks import Ranks
+from llm_assets.loader.schedule import Deal
+from llm_assets.store.shards import ShardSet
+
+
+def upcoming(
+    shards: ShardSet, order: Order, length: int, deal: Deal, ranks: Ranks, position: int
+) -> Iterator[tuple[int, int]]:
+    """The rows of the set that a rank reads from a position on, as ranges (first, last) in turn.
+
+    A range lies in one shard. It starts with a row that this rank reads and ends where the shard or the block of the
+    order ends: which rows between are those of other ranks is not told apart.
+    """
+    parts = shards.sequence_length // length
+    per_shard = shards.index.layout.rows_per_shard
+    row = _own_row(deal, ranks.rank, position)
+    while row is not None:
+        first, last = next(order.spans(row // parts, -(-deal.schedule.end // parts)))
+        last = min(last, (first // per_shard + 1) * per_shard)
+        yield first, last
+        row = _own_row(deal, ranks.rank, (row // parts + last - first) * parts)
+
+
+def _own_row(deal: Deal, rank: int, row: int) -> int | None:
+    """The first row of the stream from `row` on that is this rank's; None where there is none."""
+    while row < deal.schedule.end:
+        step = deal.schedule.step_at(row)
+        rows = deal.rows_at(step)
+        share = rows // deal.world_size
+        inside = (row - step.first) % rows
+        if inside < (rank + 1) * share:
+            return row + max(0, rank * share - inside)
+        row += rows - inside
+    return None
