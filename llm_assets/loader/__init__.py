@@ -1,7 +1,7 @@
 """What a trainer imports: `TokenLoader`, which reads a shard set batch by batch, and masks for what it delivers."""
 
 from llm_assets.loader.fields import IGNORED, Batch, Dtype, Field
-from llm_assets.loader.masks import flex_mask_mod, sdpa_mask
+from llm_assets.loader.masks import flash_arguments, flex_mask_mod, sdpa_mask
 from llm_assets.loader.ranks import Ranks
 from llm_assets.loader.state import DigestMismatchError, LoaderStateError
 from llm_assets.loader.stats import LoaderStats
@@ -20,6 +20,7 @@ __all__ = [
     "Ranks",
     "TokenLoader",
     "WorkerProcessError",
+    "flash_arguments",
     "flex_mask_mod",
     "sdpa_mask",
 ]

@@ -30,10 +30,11 @@ class LengthBatches:
     `seed`, in blocks of 16. The number of examples in a batch is a multiple of `rows_multiple`, so that as many ranks
     or any divisor share it evenly; what is left over in a window goes to the next one, and what is left at the end of
     the epoch, fewer than `rows_multiple`, is not delivered. Lengths count as rounded up to `pad_to_multiple`.
-    Raises ValueError where a parameter is below 1 or `rows_multiple` examples of the greatest length exceed a batch.
+    Raises ValueError where lengths are no whole numbers, a parameter is below 1, or `rows_multiple` examples of the
+    greatest length exceed a batch.
     """
 
-    lengths: NDArray[np.int64]
+    lengths: NDArray[np.integer[Any]]
     most_tokens: int
     pad_to_multiple: int = 8
     rows_multiple: int = 1
@@ -45,14 +46,27 @@ class LengthBatches:
             raise ValueError(
                 "most_tokens, pad_to_multiple and rows_multiple are at least 1, window at least the latter"
             )
-        if len(self.lengths) == 0 or int(self.lengths.min()) < 1:
-            raise ValueError("there are no examples, or one without tokens")
+        lengths = np.asarray(self.lengths)
+        if lengths.ndim != 1 or lengths.size == 0:
+            raise ValueError(f"there are no examples: lengths of shape {lengths.shape}")
+        if lengths.dtype.kind not in "iu" or int(lengths.min()) < 1:
+            raise ValueError(f"lengths of examples are whole numbers from 1 on: {lengths.dtype}, least {lengths.min()}")
+        object.__setattr__(self, "lengths", lengths.astype(np.int64))  # those without a sign cannot be negated
         longest = int(_padded(self.lengths.max(), self.pad_to_multiple))
         if longest * self.rows_multiple > self.most_tokens:
             raise ValueError(f"{self.rows_multiple} examples of {longest} tokens exceed {self.most_tokens}")
 
     def batches(self, epoch: int = 0) -> Iterator[NDArray[np.int64]]:
-        """The examples of each global batch of an epoch, longest first, int64 [n]."""
+        """The examples of each global batch of an epoch, longest first, int64 [n].
+
+        They are arithmetic on lengths: to resume, leave out those that were trained on (`itertools.islice`). Raises
+        ValueError for an epoch below 0.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch {epoch}: the first one is 0")
+        return self._batches(epoch)
+
+    def _batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         count = len(self.lengths)
         spans = Order(count, self.seed, 16).spans(epoch * count, (epoch + 1) * count)
         order = np.concatenate([np.arange(first, last) for first, last in spans])
@@ -95,8 +109,10 @@ def collate(
     """Examples as a batch, int64 [n, L]: `input_ids`, `labels` (`IGNORED` on padding) and `attention_mask` (1, 0).
 
     L is the longest length, rounded up. Without `labels` the ids are their own, unshifted, the first one `IGNORED`.
-    Raises ValueError where an example and its labels differ in length, or there is none.
+    Raises ValueError where an example and its labels differ in length, there is none, or the multiple is below 1.
     """
+    if pad_to_multiple < 1:
+        raise ValueError(f"lengths padded to a multiple of {pad_to_multiple}")
     if not input_ids or (labels is not None and [*map(len, labels)] != [*map(len, input_ids)]):
         raise ValueError("no examples, or labels of other lengths than their examples")
     shape = (len(input_ids), int(_padded(max(map(len, input_ids)), pad_to_multiple)))

@@ -89,13 +89,12 @@ class NoStreams:
         """See `Streams.await_mark`."""
 
 
-def streams_of(device: torch.device) -> Streams:
-    """Streams for a device. Raises ValueError for one that is neither the CPU nor CUDA."""
-    if device.type == "cuda":
-        return CudaStreams(device)
-    if device.type == "cpu":
-        return NoStreams()
-    raise ValueError(f"device {device}: cpu and cuda are possible")
+def checked_device(device: torch.device | str) -> torch.device:
+    """The device. Raises ValueError for one that is neither the CPU nor CUDA; whether it is there shows in use."""
+    checked = torch.device(device)
+    if checked.type not in {"cpu", "cuda"}:
+        raise ValueError(f"device {checked}: cpu and cuda are possible; leave it out and move batches there yourself")
+    return checked
 
 
 @dataclass
@@ -116,7 +115,7 @@ class _Layout:
 
 
 class DeviceAssembler:
-    """Makes the batches of `batch.HostAssembler` on a device. Raises ValueError for a device it does not know."""
+    """Makes the batches of `batch.HostAssembler` on a device: see `checked_device`."""
 
     def __init__(
         self,
@@ -132,7 +131,7 @@ class DeviceAssembler:
         self._fields = tuple(fields)
         self._device = device
         self._shift = shift_labels
-        self._streams = streams_of(device)
+        self._streams: Streams = CudaStreams(device) if device.type == "cuda" else NoStreams()
         self._stored = _torch_type(shards.dtype)
         self._types = {
             name: _torch_type(field_type(name, dtype, shards.dtype, shards.index.vocabulary_size))

@@ -40,8 +40,12 @@ IGNORED = -100
 
 def checked_fields(fields: Sequence[Field]) -> tuple[Field, ...]:
     """The fields asked for. Raises ValueError for none, an unknown one, or one named twice."""
+    if isinstance(fields, str):
+        raise ValueError(f"fields {fields!r}: a list of names, as [{fields!r}]")
     wanted = tuple(fields)
-    if not wanted or len({*wanted}) != len(wanted) or not {*wanted} <= {*ALL_FIELDS}:
+    if unknown := [name for name in wanted if name not in ALL_FIELDS]:
+        raise ValueError(f"there are no fields {unknown}: choose each once, of {ALL_FIELDS}")
+    if not wanted or len({*wanted}) != len(wanted):
         raise ValueError(f"fields {wanted}: choose each once, of {ALL_FIELDS}")
     return wanted
 

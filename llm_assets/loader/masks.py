@@ -1,4 +1,4 @@
-"""Attention masks that keep the documents of a row apart: for torch's SDPA, and for FlexAttention.
+"""What keeps the documents of a row apart in attention: masks for torch's SDPA and for FlexAttention, and boundaries.
 
 Guarantees that a token sees its own document alone, up to itself where `causal`. Padding sees padding, so that no
 token sees nothing at all (its output would be NaN); its labels are masked.
@@ -7,14 +7,20 @@ token sees nothing at all (its output would be NaN); its labels are masked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypedDict
 
 import torch
+
+from llm_assets.loader.fields import Batch
 
 MaskMod = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def sdpa_mask(document_ids: torch.Tensor, *, causal: bool = True) -> torch.Tensor:
-    """`attn_mask` for `scaled_dot_product_attention`: bool [b, 1, L, L], True where the query may see the key."""
+    """`attn_mask` for `scaled_dot_product_attention`: bool [b, 1, L, L], True where the query may see the key.
+
+    Attention that *adds* its mask to the scores (`eager` of Hugging Face) must not be given this one.
+    """
     same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
     return same.tril() if causal else same
 
@@ -30,3 +36,28 @@ def flex_mask_mod(document_ids: torch.Tensor, *, causal: bool = True) -> MaskMod
         return seen & (query >= key) if causal else seen
 
     return same_document
+
+
+class FlashArguments(TypedDict):
+    """Where sequences begin among the rows laid end to end (int32 [n + 1]), and the length of the longest."""
+
+    cu_seq_lens_q: torch.Tensor
+    cu_seq_lens_k: torch.Tensor
+    max_length_q: int
+    max_length_k: int
+
+
+def flash_arguments(batch: Batch) -> FlashArguments:
+    """What a Hugging Face model with flash attention takes beside ids, labels and positions: `model(…, **these)`.
+
+    For batches with `cu_seqlens` and `max_seqlen`; waits for no device. Raises ValueError for others.
+    """
+    if not {"cu_seqlens", "max_seqlen"} <= batch.keys():
+        raise ValueError("a batch without cu_seqlens and max_seqlen: ask the loader for those fields")
+    boundaries, longest = batch["cu_seqlens"], int(batch["max_seqlen"])
+    return {
+        "cu_seq_lens_q": boundaries,
+        "cu_seq_lens_k": boundaries,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }

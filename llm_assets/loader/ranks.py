@@ -21,8 +21,12 @@ class Ranks:
     world_size: int = 1
 
     def __post_init__(self) -> None:
+        if type(self.rank) is not int or type(self.world_size) is not int:
+            raise ValueError(
+                f"rank {self.rank!r} of a world of {self.world_size!r}: give numbers, as int(…) makes them"
+            )
         if self.world_size < 1 or not 0 <= self.rank < self.world_size:
-            raise ValueError(f"rank {self.rank} of a world of {self.world_size}")
+            raise ValueError(f"rank {self.rank} of a world of {self.world_size}: ranks count from 0")
 
     @classmethod
     def of_mesh(cls, mesh: DeviceMesh, data_parallel: str | Sequence[str]) -> Ranks:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from operator import index
 
 
 class PositionError(ValueError):
@@ -46,11 +47,14 @@ class Schedule:
 
     A size holds for the steps that start at its row or after it; the step under way there keeps its own. `rows` is
     the length of the stream. Rows at its end that make no whole step belong to none.
-    Raises ValueError where the rows do not start at 0 and rise, a size is below 1, or the stream holds no step.
+    Raises ValueError where the rows do not start at 0 and rise, a size is below 1 or no whole number, or the stream
+    holds no step.
     """
 
     def __init__(self, sizes: int | Sequence[tuple[int, int]], rows: int) -> None:
-        pairs = ((0, sizes),) if isinstance(sizes, int) else tuple((int(row), int(size)) for row, size in sizes)
+        if type(rows) is not int:
+            raise ValueError(f"a stream of {rows} rows: epochs are whole ones")
+        pairs = _pairs(sizes)
         starts = [row for row, _ in pairs]
         if not pairs or starts[0] != 0 or any(after <= before for before, after in pairwise(starts)):
             raise ValueError(f"a schedule of batch sizes from rows {starts}: they must start at 0 and rise")
@@ -92,7 +96,7 @@ class Schedule:
     def step_at(self, position: int) -> Step:
         """The step that row `position` belongs to. Raises PositionError outside 0 to `end`."""
         if not 0 <= position < self.end:
-            raise PositionError(f"row {position} is in no step: those are of rows 0 to {self.end}")
+            raise PositionError(f"row {position} is in no step: those of this stream are of rows 0 to {self.end}")
         phase = self._phases[bisect_right(self._phases, position, key=lambda phase: phase.first) - 1]
         steps = (position - phase.first) // phase.rows
         return Step(phase.number + steps, phase.first + steps * phase.rows, phase.rows, phase.last)
@@ -115,6 +119,18 @@ class Schedule:
     def micro_batches(self, rows: int | None) -> int:
         """Batches of the whole stream, where a global micro-batch has `rows` rows (the whole step, where None)."""
         return sum(phase.steps * (1 if rows is None else phase.rows // rows) for phase in self._phases)
+
+
+def _pairs(sizes: int | Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Pairs (from row, size). Raises ValueError for what is neither a whole number nor a sequence of such pairs."""
+    try:
+        if isinstance(sizes, Sequence):
+            return tuple((index(row), index(size)) for row, size in sizes)
+        return ((0, index(sizes)),)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"batch size {sizes!r}: a whole number of rows, or pairs (from row, size) as in [(0, 512), (100_000, 1024)]"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -140,9 +156,13 @@ class Deal:
         self.world_size = world_size
         self._together = None if micro_batch_size is None else world_size * micro_batch_size
         for rows in schedule.batch_sizes():
-            if rows % (self._together or world_size):
+            share = self._together or world_size
+            if rows % share:
                 how = f" in micro-batches of {micro_batch_size} rows" if micro_batch_size else ""
-                raise ValueError(f"a global batch of {rows} rows cannot be shared by {world_size} ranks{how}")
+                near = " or ".join(str(size) for size in (rows // share * share, (rows // share + 1) * share) if size)
+                raise ValueError(
+                    f"a global batch of {rows} rows cannot be shared by {world_size} ranks{how}: {near} can"
+                )
 
     def __len__(self) -> int:
         return self.schedule.micro_batches(self._together)

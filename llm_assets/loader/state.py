@@ -22,13 +22,20 @@ class DigestMismatchError(LoaderStateError):
 
 @dataclass(frozen=True)
 class Stream:
-    """What the stream of rows is: which set, how its rows are divided, and in which order epochs take them."""
+    """What the stream of rows is: which set, how its rows are divided, and in which order epochs take them.
+
+    Raises ValueError for a seed or block that is no `int`, which a state in JSON could not keep.
+    """
 
     digest: str
     set_rows: int
     sequence_length: int
     seed: int | None
     block: int
+
+    def __post_init__(self) -> None:
+        if type(self.seed) not in (int, type(None)) or type(self.block) is not int:
+            raise ValueError(f"seed {self.seed!r} and block {self.block!r}: whole numbers, or no seed (None)")
 
 
 def to_dict(stream: Stream, position: int) -> dict[str, Any]:
@@ -42,11 +49,16 @@ def position_in(stream: Stream, packed_length: int, state: Mapping[str, Any]) ->
     The sequence length may be another one. Raises DigestMismatchError for a state of other rows, LoaderStateError for
     what is no state of a loader, or one that would go on with rows that were seen or leave some out.
     """
-    version = state.get("version")
+    if not state or "version" not in state:
+        raise LoaderStateError(f"no state of a loader, which `state_dict()` gives: {_shortened(state)}")
+    version = state["version"]
     if version != STATE_VERSION:
         raise LoaderStateError(f"a state of version {version}; this loader reads {STATE_VERSION}")
     if state.get("digest") != stream.digest:
-        raise DigestMismatchError(f"a state of the set {state.get('digest')}; this is {stream.digest}")
+        raise DigestMismatchError(
+            f"a state of the set {state.get('digest')}; this is {stream.digest}: a run goes on with the set that it "
+            "began with"
+        )
     position, length = state.get("position"), state.get("sequence_length")
     if type(length) is not int or length < 1 or packed_length % length:
         raise LoaderStateError(f"sequence length {length!r} does not divide the rows of {packed_length}")
@@ -65,3 +77,8 @@ def position_in(stream: Stream, packed_length: int, state: Mapping[str, Any]) ->
             f"a state of {position} rows of {length} tokens ends within a row of {stream.sequence_length}"
         )
     return tokens // stream.sequence_length
+
+
+def _shortened(value: object) -> str:
+    """A dict by its keys, anything else by its type: a checkpoint may hold a whole model."""
+    return f"a dict of {[*value]}" if isinstance(value, dict) else f"a {type(value).__name__}"

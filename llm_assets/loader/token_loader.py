@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import IterableDataset
 
+from llm_assets.loader.device import checked_device
 from llm_assets.loader.fields import FIELDS, Batch, Dtype, Field, checked_fields, field_type
 from llm_assets.loader.order import Order
 from llm_assets.loader.preparation import Preparation, Recipe
@@ -92,19 +94,20 @@ class TokenLoader(IterableDataset[Batch]):
         self.ranks = _ranks(rank, world_size, mesh, data_parallel)
         self.set = source if isinstance(source, ShardSet) else ShardSet.open(source, check_files=False)
         self.sequence_length = self.set.sequence_length if sequence_length is None else sequence_length
-        if self.sequence_length < 1 or self.set.sequence_length % self.sequence_length:
-            raise ValueError(f"rows of {self.sequence_length} tokens: the set has rows of {self.set.sequence_length}")
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"{epochs} epochs")
-        self.epochs = epochs
+        if self.set.sequence_length % _whole("sequence_length", self.sequence_length, 1):
+            raise ValueError(
+                f"sequence_length {self.sequence_length} does not divide the rows of {self.set.sequence_length} tokens "
+                f"of {self.set.uri}"
+            )
+        self.epochs = None if epochs is None else _whole("epochs", epochs, 1)
         self.epoch_rows = self.set.rows * (self.set.sequence_length // self.sequence_length)
-        self.schedule = Schedule(batch_size, _ENDLESS if epochs is None else epochs * self.epoch_rows)
+        self.schedule = Schedule(batch_size, _ENDLESS if self.epochs is None else self.epochs * self.epoch_rows)
         self._deal = Deal(self.schedule, self.ranks.world_size, micro_batch_size)
         self._stream = Stream(self.set.digest, self.set.rows, self.sequence_length, seed, block)
         self.fields = checked_fields(fields)
         for field in self.fields:
             field_type(field, dtype, self.set.dtype, self.set.index.vocabulary_size)
-        target = None if device is None else torch.device(device)
+        target = None if device is None else checked_device(device)
         self._recipe = Recipe(
             self.set,
             Order(self.set.rows, seed, block),
@@ -117,9 +120,8 @@ class TokenLoader(IterableDataset[Batch]):
             shift_labels=shift_labels,
             validate=validate,
         )
-        self._prefetch = (2 if target and target.type == "cuda" else 0) if prefetch is None else prefetch
-        if self._prefetch < 0:
-            raise ValueError(f"{prefetch} batches ahead")
+        usual = 2 if target and target.type == "cuda" else 0
+        self._prefetch = usual if prefetch is None else _whole("prefetch", prefetch, 0)
         self._position = 0
         self._over = False
         self._counter = Counter()
@@ -166,7 +168,8 @@ class TokenLoader(IterableDataset[Batch]):
         self._worker.enter(self._recipe.device)
         if self._over:
             raise LoaderExhaustedError(
-                f"all {self.schedule.end} rows were delivered: ask for more epochs, or load an earlier state"
+                f"all {self.schedule.end} rows were delivered, and a loader is one run over them: give it more epochs "
+                "(None: without end), or load an earlier state"
             )
         return self._batches()
 
@@ -183,6 +186,8 @@ class TokenLoader(IterableDataset[Batch]):
 
         For consumers that get batches from a worker process. Raises KeyError without `row_ids`.
         """
+        if "row_ids" not in batch:
+            raise KeyError("a batch without row_ids does not say where it ends: ask the loader for that field")
         first = int(batch["row_ids"][0])
         share = len(batch["row_ids"])
         return to_dict(self._stream, first + (self.ranks.world_size - self.ranks.rank) * share)
@@ -231,6 +236,17 @@ class TokenLoader(IterableDataset[Batch]):
             if preparation is not None:
                 preparation.close()
         self._over = True
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    """The value of a parameter, as a plain integer. Raises ValueError for one below `least` or no whole number."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name}={value!r}: give a whole number, {least} or more")
+    return number
 
 
 def _ranks(rank: int, world_size: int, mesh: DeviceMesh | None, data_parallel: str | Sequence[str]) -> Ranks:

@@ -2,7 +2,8 @@
 
 Guarantees that what becomes of a row depends on the seed and its place in the stream (`row_ids`, which batches must
 have) alone: not on the batch, the rank or the device. A transform returns a new dict and leaves the tensors it was
-given as they were; those it does not concern are passed on.
+given as they were; those it does not concern are passed on. All raise ValueError for a batch without a field they
+need. With `dtype="narrow"` `input_ids` keep their type.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from llm_assets.loader.chance import below, draw, happens, key
-from llm_assets.loader.fields import IGNORED, Batch
+from llm_assets.loader.fields import IGNORED, Batch, Field
 from llm_assets.loader.runs import PADDING
 
 
@@ -40,7 +41,7 @@ class RandomMask:
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with other `input_ids` and `labels`."""
-        ids = batch["input_ids"]
+        ids, stored = _ids(batch)
         rows, places = _where(batch)
         chosen = happens(draw(key(self.seed, "choose"), rows, places), self.probability) & _tokens(batch, self.never)
         how = draw(key(self.seed, "how"), rows, places)
@@ -48,7 +49,7 @@ class RandomMask:
         changed = happens(how, self.masked + self.replaced) & ~hidden
         other = below(draw(key(self.seed, "other"), rows, places), self.vocabulary_size).to(ids.dtype)
         new = torch.where(chosen & changed, other, ids).masked_fill(chosen & hidden, self.mask_id)
-        return batch | {"input_ids": new, "labels": ids.masked_fill(~chosen, IGNORED)}
+        return batch | {"input_ids": new.to(stored), "labels": ids.masked_fill(~chosen, IGNORED)}
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ class RandomReplace:
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with other `input_ids`."""
-        ids = batch["input_ids"]
+        ids, stored = _ids(batch)
         rows, places = _where(batch)
         chosen = happens(draw(key(self.seed, "replace"), rows, places), self.probability) & _tokens(batch, self.never)
         other = below(draw(key(self.seed, "with"), rows, places), self.vocabulary_size).to(ids.dtype)
-        return batch | {"input_ids": torch.where(chosen, other, ids)}
+        return batch | {"input_ids": torch.where(chosen, other, ids).to(stored)}
 
 
 @dataclass(frozen=True)
@@ -91,26 +92,39 @@ class RandomRotation:
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with other `input_ids`."""
-        ids, positions = batch["input_ids"], batch["position_ids"].to(torch.int64)
+        ids, stored = _ids(batch)
+        positions = _field(batch, "position_ids").to(torch.int64)
         rows, places = _where(batch)
         starts = places - positions
         lengths = torch.zeros_like(starts).scatter_add_(1, starts, torch.ones_like(starts)).gather(1, starts)
         by = below(draw(key(self.seed, "by"), rows, starts), lengths)
         turned = happens(draw(key(self.seed, "rotate"), rows, starts), self.probability)
-        turned &= batch["document_ids"] != PADDING
+        turned &= _field(batch, "document_ids") != PADDING
         source = starts + (positions + by) % lengths
-        return batch | {"input_ids": ids.gather(1, torch.where(turned, source, places))}
+        return batch | {"input_ids": ids.gather(1, torch.where(turned, source, places)).to(stored)}
+
+
+def _field(batch: Batch, name: Field) -> torch.Tensor:
+    if name not in batch:
+        raise ValueError(f"a batch without {name}, which this transform needs: ask the loader for that field")
+    return batch[name]
+
+
+def _ids(batch: Batch) -> tuple[torch.Tensor, torch.dtype]:
+    """The ids [b, L], and their type; narrow ones widened, since torch cannot fill or gather them."""
+    ids = _field(batch, "input_ids")
+    return (ids if ids.dtype in (torch.int64, torch.int32) else ids.to(torch.int32)), ids.dtype
 
 
 def _where(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of the stream [b, 1] and places in the row [b, L], int64."""
-    ids = batch["input_ids"]
-    return batch["row_ids"][:, None], torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
+    ids = _field(batch, "input_ids")
+    return _field(batch, "row_ids")[:, None], torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
 
 
 def _tokens(batch: Batch, never: Sequence[int]) -> torch.Tensor:
     """Tokens that may be changed, bool [b, L]."""
-    allowed = batch["document_ids"] != PADDING
+    allowed = _field(batch, "document_ids") != PADDING
     for token in never:
         allowed = allowed & (batch["input_ids"] != token)
     return allowed

@@ -24,18 +24,25 @@ def worker_count() -> int:
 
 
 class WorkerFlag:
-    """Remembers, across processes, that a worker process delivers."""
+    """Remembers, across processes, that a worker process delivers.
+
+    The next worker process knows no more than this one how far that one came: unless it is told, it would begin with
+    rows that were delivered before.
+    """
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, 1)  # shared with the processes forked from this one
+        self._told = False
 
     def __getstate__(self) -> dict[str, Any]:
+        delivered = self._shared[0]
         if get_spawning_popen() is not None:  # a process started afresh shares nothing: it is told now or never
             self._shared[0] = 1
-        return {}
+        return {"delivered": delivered}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._shared = mmap.mmap(-1, 1)
+        self.__init__()
+        self._shared[0] = state["delivered"]
 
     def enter(self, device: torch.device | None) -> None:
         """An iteration begins in this process. Raises WorkerProcessError where it must not."""
@@ -47,7 +54,13 @@ class WorkerFlag:
         if workers and device is not None and device.type != "cpu":
             raise WorkerProcessError(f"a worker process cannot make batches on {device}: use num_workers=0")
         if workers:
+            if self._shared[0] and not self._told:
+                raise WorkerProcessError(
+                    "a worker process delivered rows of this loader before, and another would begin with them again: "
+                    "load the state after the last batch first, or ask for several `epochs` at once"
+                )
             self._shared[0] = 1
+            self._told = False
 
     def check(self) -> None:
         """Raises WorkerProcessError where a worker process delivers and this is not it."""
@@ -59,5 +72,7 @@ class WorkerFlag:
 
     def clear(self) -> None:
         """The position is known again in this process."""
-        if not worker_count():
+        if worker_count():
+            self._told = True
+        else:
             self._shared[0] = 0

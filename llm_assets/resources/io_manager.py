@@ -5,7 +5,7 @@ data: an asset that takes a partition as input gets a handle that it reads from.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import dagster as dg
 
@@ -26,20 +26,36 @@ class NotCommittedError(LookupError):
     """An input that has no committed partition."""
 
 
+class NotStagedError(TypeError):
+    """An output that this IO manager cannot keep."""
+
+
+@runtime_checkable
+class _Staged(Staged, Protocol):
+    """A staged partition, known by what it has."""
+
+
 class PartitionIOManager(dg.ConfigurableIOManager):
     """Commits staged partitions and opens committed ones.
 
     What a downstream asset gets: of `raw` and `cleaned` a `Snapshot`, of `deduped` a `DedupedDocuments`, of
     `tokenized` a `TokenSet`, of `packed` a `ShardSet`, of a tokenizer a `StoredTokenizer`, of `mixed` a
     `TokenLoader` as the loader resource configures it, of `smoke_train` a `StoredReport`. Of several partitions: a
-    dict by partition key.
+    dict by partition key. Of assets and ops that return nothing, nothing is kept.
     """
 
     data_store: dg.ResourceDependency[DataStore]
     loader: dg.ResourceDependency[LoaderResource]
 
-    def handle_output(self, context: dg.OutputContext, obj: Staged) -> None:
-        """Make the staged partition what readers see."""
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Make the staged partition what readers see. Raises NotStagedError for a value that is none."""
+        if obj is None:  # of somebody else's asset or op, which keeps its own results
+            return
+        if not isinstance(obj, _Staged):
+            raise NotStagedError(
+                f"{context.step_key} returns a {type(obj).__name__}: this IO manager commits staged partitions "
+                "alone. Return None or a MaterializeResult, or name another io_manager_key"
+            )
         obj.commit()
         self.data_store.store.refusals.clear(obj.manifest.asset, obj.manifest.partition)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from llm_assets.loader import Dtype, TokenLoader
     from llm_assets.loader import Field as BatchField
+    from llm_assets.store.folder import Folder
     from llm_assets.store.shards import ShardSet
 
 
@@ -34,9 +35,10 @@ class ShardCache(dg.Config):
 class LoaderResource(dg.ConfigurableResource[None]):
     """Opens shard sets for training: what `TokenLoader` takes, as configuration.
 
-    `batch_size` is global, in rows of `sequence_length` tokens; a set with fewer rows is one batch. `batch_schedule`
-    takes its place where batches change their size. A loader ends after `epochs` epochs; without a number it never
-    does. Empty `fields` are those that the loader has by default, an empty `device` is the memory of the process.
+    `batch_size` is global, in rows of `sequence_length` tokens; a set with fewer rows is one batch of as many as the
+    ranks can share. `batch_schedule` takes its place where batches change their size. A loader ends after `epochs`
+    epochs; without a number it never does. Empty `fields` are those that the loader has by default, an empty `device`
+    is the memory of the process.
     """
 
     batch_size: int = 8
@@ -47,6 +49,7 @@ class LoaderResource(dg.ConfigurableResource[None]):
     world_size: int = 1
     epochs: int | None = 1
     seed: int | None = None
+    block: int = 64
     fields: list[str] = Field(default=[])
     shift_labels: bool = False
     dtype: str = "int64"
@@ -57,35 +60,37 @@ class LoaderResource(dg.ConfigurableResource[None]):
 
     def open(
         self,
-        source: str | ShardSet,
+        source: str | Folder | ShardSet,
         *,
         rank: int | None = None,
         world_size: int | None = None,
         mesh: DeviceMesh | None = None,
         data_parallel: str | Sequence[str] = (),
     ) -> TokenLoader:
-        """A loader of a set, by URI or opened. Needs the extra `train`.
+        """A loader of a set, by URI, by its folder in the store, or opened. Needs the extra `train`.
 
         A job whose processes learn only then which rank they are says it here: by numbers, or by a mesh. Raises
         ValueError for a configuration that no loader can have, and what opening a set or its cache raises.
         """
         # torch takes a second to import, which runs that train nothing should not pay
-        from llm_assets.loader import TokenLoader
+        from llm_assets.loader import Ranks, TokenLoader
         from llm_assets.loader.fields import FIELDS
 
         shards = self._opened(source)
         by_mesh = mesh is not None
+        world = self.world_size if world_size is None else world_size
         return TokenLoader(
             shards,
-            batch_size=self._batch_sizes(shards),
+            batch_size=self._batch_sizes(shards, Ranks.of_mesh(mesh, data_parallel).world_size if by_mesh else world),
             micro_batch_size=self.micro_batch_size,
             sequence_length=self.sequence_length,
             rank=0 if by_mesh else self.rank if rank is None else rank,
-            world_size=1 if by_mesh else self.world_size if world_size is None else world_size,
+            world_size=1 if by_mesh else world,
             mesh=mesh,
             data_parallel=data_parallel,
             epochs=self.epochs,
             seed=self.seed,
+            block=self.block,
             fields=cast("list[BatchField]", self.fields) or FIELDS,
             shift_labels=self.shift_labels,
             dtype=cast("Dtype", self.dtype),
@@ -94,7 +99,7 @@ class LoaderResource(dg.ConfigurableResource[None]):
             validate=self.validate_batches,
         )
 
-    def _opened(self, source: str | ShardSet) -> ShardSet:
+    def _opened(self, source: str | Folder | ShardSet) -> ShardSet:
         from llm_assets.store.shards import ShardSet
 
         if self.cache is None:
@@ -104,8 +109,12 @@ class LoaderResource(dg.ConfigurableResource[None]):
         where = source.folder if isinstance(source, ShardSet) else source
         return open_cached(where, CacheSettings(self.cache.folder, self.cache.quota_bytes, self.cache.processes))
 
-    def _batch_sizes(self, shards: ShardSet) -> int | list[tuple[int, int]]:
+    def _batch_sizes(self, shards: ShardSet, world_size: int) -> int | list[tuple[int, int]]:
         if self.batch_schedule:
             return [(size.from_row, size.rows) for size in self.batch_schedule]
         division = shards.sequence_length // self.sequence_length if self.sequence_length else 1
-        return min(self.batch_size, shards.rows * max(1, division))
+        rows = shards.rows * max(1, division)
+        if self.batch_size <= rows:
+            return self.batch_size
+        share = max(1, world_size) * max(1, self.micro_batch_size or 1)
+        return max(rows // share, 1) * share

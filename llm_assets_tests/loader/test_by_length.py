@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,13 +63,17 @@ def test_collate_pads_to_a_multiple() -> None:
         collate([np.array([5, 6])], [np.array([6])], pad_id=0)
     with pytest.raises(ValueError, match="no examples"):
         collate([], pad_id=0)
+    with pytest.raises(ValueError, match="multiple of 0"):
+        collate([np.array([5])], pad_id=0, pad_to_multiple=0)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"lengths": np.array([], np.int64)}, "no examples"),
-        ({"lengths": np.array([3, 0])}, "without tokens"),
+        ({"lengths": np.array([3, 0])}, "from 1 on: int64, least 0"),
+        ({"lengths": np.array([3.0, 1.5])}, "whole numbers"),
+        ({"lengths": np.ones((2, 2), np.int64)}, r"shape \(2, 2\)"),
         ({"most_tokens": 100, "rows_multiple": 8}, "8 examples of 16 tokens exceed 100"),
         ({"window": 1, "rows_multiple": 2}, "window"),
         ({"pad_to_multiple": 0}, "at least 1"),
@@ -76,6 +82,50 @@ def test_collate_pads_to_a_multiple() -> None:
 def test_senseless_parameters_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LengthBatches(**({"lengths": np.array([3, 10]), "most_tokens": 200} | change))
+
+
+def test_each_epoch_makes_other_batches() -> None:
+    lengths = np.random.default_rng(5).permutation(960) + 1
+    plan = LengthBatches(lengths, 4096, window=240, seed=2)
+    first, second, third = ({frozenset(batch.tolist()) for batch in plan.batches(epoch)} for epoch in range(3))
+    for one, other in ((first, second), (second, third), (first, third)):
+        assert len(one & other) < len(one) / 4
+
+
+def test_each_epoch_and_each_window_gives_its_batches_out_in_an_order_of_its_own() -> None:
+    lengths = np.tile(np.arange(1, 241), 2)  # two windows alike, of examples that are sorted in one way alone
+    plan = LengthBatches(lengths, 1024, window=240, seed=2)
+    batches = [(batch % 240).tolist() for batch in plan.batches()]
+    half = len(batches) // 2
+    assert batches[:half] != batches[half:] and sorted(batches[:half]) == sorted(batches[half:])
+    plan = LengthBatches(lengths[:240], 1024, window=240, seed=2)
+    epochs = [[batch.tolist() for batch in plan.batches(epoch)] for epoch in range(3)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+
+def test_ranks_have_about_the_same_work() -> None:
+    lengths = np.random.default_rng(1).integers(1, 500, 3000)
+    plan = LengthBatches(lengths, 16_384, rows_multiple=12)
+    for batch, *shares in zip(plan.batches(), *(plan.shares(Ranks(rank, 4)) for rank in range(4)), strict=True):
+        assert len(batch) % 12 == 0
+        work = [int(lengths[share].sum()) for share in shares]
+        assert max(work) - min(work) <= lengths[batch[0]] - lengths[batch[-1]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint64, list])
+def test_lengths_of_any_integer_type_give_the_same_batches(dtype: Any) -> None:
+    lengths = np.random.default_rng(3).integers(1, 200, 500)
+    other = lengths.tolist() if dtype is list else lengths.astype(dtype)
+    expected = LengthBatches(lengths, 1600, rows_multiple=2).batches(1)
+    assert [b.tolist() for b in LengthBatches(other, 1600, rows_multiple=2).batches(1)] == [
+        b.tolist() for b in expected
+    ]
+
+
+def test_an_epoch_below_the_first_is_refused() -> None:
+    with pytest.raises(ValueError, match="epoch -1"):
+        LengthBatches(np.array([3, 10]), 200).batches(-1)
 
 
 def test_ranks_must_divide_the_batches() -> None:

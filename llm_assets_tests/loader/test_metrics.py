@@ -108,6 +108,27 @@ def test_tokens_by_source_are_those_of_the_rows(two_sources: tuple[ShardSet, np.
                 assert found == pytest.approx(number)
 
 
+def test_a_rank_watched_in_mid_run_counts_its_part_of_what_comes_after(
+    two_sources: tuple[ShardSet, np.ndarray],
+) -> None:
+    shards, tokens = two_sources
+    totals = np.zeros(2)
+    for rank in range(2):
+        loader, metrics = TokenLoader(shards, batch_size=10, rank=rank, world_size=2), LoaderMetrics()
+        next(iter(loader))
+        before = loader.stats().waited
+        watched = iter(metrics.watch(loader, "two"))
+        for _ in range(4):
+            next(watched)
+        samples, labels = scraped(metrics), {"rank": str(rank), "set": "two"}
+        assert at(samples, "data_loader_throughput_sequences_total", **labels) == 20
+        assert at(samples, "data_loader_batches_total", **labels) == 4
+        stalled = at(samples, "data_loader_stall_seconds_total", **labels)
+        assert stalled == pytest.approx(loader.stats().waited - before)
+        totals += [at(samples, "data_loader_tokens_total", **labels, source=name) for name in ("docs", "code")]
+    np.testing.assert_allclose(totals, tokens[10:50].sum(axis=0))
+
+
 def test_ranges_of_tokens_add_up_whatever_the_length_of_the_rows(two_sources: tuple[ShardSet, np.ndarray]) -> None:
     shards, tokens = two_sources
     for division in (1, 3):

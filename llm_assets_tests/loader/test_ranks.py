@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -33,6 +34,12 @@ def test_the_rank_is_the_place_along_the_data_parallel_dimensions() -> None:
 def test_dimensions_that_are_not_there_are_refused(dimensions: str | tuple[str, ...]) -> None:
     with mesh_as(0) as mesh, pytest.raises(ValueError, match="data-parallel dimensions"):
         Ranks.of_mesh(mesh, dimensions)
+
+
+@pytest.mark.parametrize(("rank", "world_size"), [("0", "2"), (0, 2.0), (None, 1)])
+def test_ranks_are_numbers(rank: Any, world_size: Any) -> None:
+    with pytest.raises(ValueError, match=rf"rank {rank!r} of a world of {world_size!r}: give numbers"):
+        Ranks(rank, world_size)
 
 
 def test_a_loader_takes_its_rank_from_a_mesh(shards: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:

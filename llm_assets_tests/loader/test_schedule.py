@@ -1,5 +1,7 @@
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,30 @@ def test_position_and_step_follow_from_each_other(sizes: list[tuple[int, int]], 
     for number in (-1, len(steps) + 1):
         with pytest.raises(PositionError):
             schedule.position_of(number)
+
+
+@pytest.mark.parametrize("sizes", [8.0, "8", None, (0, 8), {0: 8}, [(0, 8.5)], [(0, 8, 1)], [0]])
+def test_sizes_that_are_no_numbers_of_rows_are_shown(sizes: Any) -> None:
+    with pytest.raises(ValueError, match=r"batch size .*: a whole number of rows, or pairs") as caught:
+        Schedule(sizes, 100)
+    assert repr(sizes) in str(caught.value)
+
+
+def test_sizes_may_be_numbers_of_numpy_and_become_plain_ones() -> None:
+    assert [type(size) for size in Schedule(np.int64(8), 100).batch_sizes()] == [int]
+    assert Schedule([(np.int32(0), np.int32(8))], 100).sizes == ((0, 8),)
+    with pytest.raises(ValueError, match=r"150\.0 rows: epochs are whole"):
+        Schedule(8, 150.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "world_size", "micro", "near"), [(8, 5, None, "5 or 10"), (10, 1, 3, "9 or 12"), (4, 8, None, "8")]
+)
+def test_a_batch_that_cannot_be_shared_names_those_next_to_it(
+    rows: int, world_size: int, micro: int | None, near: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"cannot be shared by {world_size} ranks.*: {near} can$"):
+        Deal(Schedule(rows, 100), world_size, micro)
 
 
 @given(

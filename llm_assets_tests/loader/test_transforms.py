@@ -1,10 +1,11 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from llm_assets.loader import Batch, TokenLoader
+from llm_assets.loader import Batch, Dtype, TokenLoader
 from llm_assets.loader.chance import below, draw, happens, key
 from llm_assets.loader.fields import FIELDS, Field
 from llm_assets.loader.transforms import RandomMask, RandomReplace, RandomRotation
@@ -48,6 +49,29 @@ def test_rows_change_in_the_same_way_in_any_world_batch_and_micro_batch(
         assert all(torch.equal(again[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, 1 << 17])
+@pytest.mark.parametrize("dtype", ["int32", "narrow"])
+def test_narrow_ids_change_as_wide_ones_and_stay_narrow(
+    tmp_path: Path, transform: Callable[[Batch], Batch], vocabulary: int, dtype: Dtype
+) -> None:
+    shards = write(tmp_path, 40, vocabulary=vocabulary)
+    transform = replace(transform, never=[5]) if hasattr(transform, "never") else transform
+    [wide], [other] = (TokenLoader(shards, batch_size=40, fields=NEEDED, dtype=kind) for kind in ("int64", dtype))
+    expected, changed = transform(wide), transform(other)
+    assert changed["input_ids"].dtype == other["input_ids"].dtype and changed["labels"].dtype == torch.int32
+    assert all(changed[name].tolist() == expected[name].tolist() for name in expected)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("without", ["row_ids", "document_ids", "input_ids"])
+def test_a_field_that_is_missing_is_named(shards: ShardSet, transform: Callable[[Batch], Batch], without: str) -> None:
+    [batch] = TokenLoader(shards, batch_size=101, fields=NEEDED)
+    del batch[without]
+    with pytest.raises(ValueError, match=f"without {without}"):
+        transform(batch)
+
+
 def test_another_epoch_and_another_seed_change_other_tokens(shards: ShardSet) -> None:
     first, second = TokenLoader(shards, batch_size=101, epochs=2, fields=NEEDED)
     mask, other = RandomMask(MASK, VOCABULARY), RandomMask(MASK, VOCABULARY, seed=1)
@@ -87,6 +111,36 @@ def test_replacing_changes_inputs_alone(large: Batch) -> None:
     assert result["labels"] is large["labels"]
     new = result["input_ids"][changed]
     assert int(new.min()) >= 0 and VOCABULARY - 10 < int(new.max()) < VOCABULARY
+
+
+@pytest.mark.parametrize(
+    "transform", [RandomMask(MASK, VOCABULARY, 0.9, masked=0.3, replaced=0.6), RandomReplace(VOCABULARY, 0.6)]
+)
+def test_what_comes_instead_may_be_any_token(large: Batch, transform: Callable[[Batch], Batch]) -> None:
+    result = transform(large)["input_ids"]
+    new = result[(result != large["input_ids"]) & (result != MASK)]
+    for tenth in torch.bincount(new * 10 // VOCABULARY, minlength=10).tolist():
+        assert near(tenth, len(new), 0.1)
+
+
+def test_rotation_begins_at_the_token_that_the_numbers_of_the_document_say() -> None:
+    lengths, row = [5, 7, 1, 3], 12
+    positions = [place for length in lengths for place in range(length)]
+    documents = [number for number, length in enumerate(lengths) for _ in range(length)]
+    ids = torch.arange(100, 100 + len(positions))
+    batch = {
+        "input_ids": ids[None],
+        "position_ids": torch.tensor([positions]),
+        "document_ids": torch.tensor([documents]),
+        "row_ids": torch.tensor([row]),
+    }
+    expected: list[int] = []
+    for start, length in zip((0, 5, 12, 13), lengths, strict=True):
+        number = int(draw(key(9, "by"), torch.tensor(row), torch.tensor(start)))
+        document = ids[start : start + length].tolist()
+        begin = number * length >> 32
+        expected += document[begin:] + document[:begin]
+    assert RandomRotation(1.0, seed=9)(batch)["input_ids"].tolist() == [expected] != [ids.tolist()]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])

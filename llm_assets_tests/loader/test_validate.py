@@ -10,10 +10,11 @@ from llm_assets.loader.fields import ALL_FIELDS, Batch
 from llm_assets.loader.reading import Rows
 from llm_assets.store.shards import ShardCorruptError, ShardSet
 from llm_assets_tests.loader.sets import LENGTH, VOCABULARY, write
+from llm_assets_tests.store.shard_examples import seal_again
 
 
 def spoil(shards: ShardSet, row: int, token: int, value: int) -> Path:
-    """Put another id into a row, as a disk might; returns the file."""
+    """Put another id into a row, as a wrong writer might: the checksums fit. Returns the file."""
     layout = shards.index.layout
     shard, place = divmod(row, layout.rows_per_shard)
     path = Path(shards.folder.path) / shards.index.shard_file(shard)
@@ -21,6 +22,7 @@ def spoil(shards: ShardSet, row: int, token: int, value: int) -> Path:
     start = layout.input_ids_offset + place * layout.row_stride + 2 * token
     data[start : start + 2] = value.to_bytes(2, "little")
     path.write_bytes(data)
+    seal_again(shards)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from llm_assets.definitions import default_resources
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CachedShardSet
 from llm_assets.resources.data_store import DataStore
-from llm_assets.resources.io_manager import PartitionIOManager
+from llm_assets.resources.io_manager import NotStagedError, PartitionIOManager
 from llm_assets.resources.loader import BatchSize, LoaderResource, ShardCache
 from llm_assets.store.shards import ShardSet
 from llm_assets_tests.loader.sets import LENGTH, write
+
+GUIDE = Path(__file__).parents[2] / "docs/loader.md"
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,19 @@ def test_a_set_smaller_than_the_batch_is_one_batch(shards: ShardSet) -> None:
     assert batch["input_ids"].shape == (202, LENGTH // 2)
 
 
+def test_a_set_smaller_than_the_batch_is_shared_by_all_ranks(shards: ShardSet) -> None:
+    resource = LoaderResource(batch_size=5000, world_size=4, micro_batch_size=3)
+    (*micro_batches,) = resource.open(shards)
+    assert [len(batch["input_ids"]) for batch in micro_batches] == [3] * (101 // 12)
+    with pytest.raises(ValueError, match="there are only 101"):
+        LoaderResource(batch_size=5000, world_size=200).open(shards)
+
+
+def test_a_folder_of_the_store_is_opened_and_blocks_are_configuration(shards: ShardSet) -> None:
+    loader = LoaderResource(batch_size=101, seed=1, block=7, epochs=2).open(shards.folder)
+    assert loader.state_dict() == TokenLoader(shards, batch_size=101, seed=1, block=7, epochs=2).state_dict()
+
+
 def test_a_process_that_learns_its_rank_late_says_it(shards: ShardSet) -> None:
     resource = LoaderResource(batch_size=6, world_size=2)
     parts = [next(iter(resource.open(shards, rank=rank, world_size=3)))["input_ids"] for rank in range(3)]
@@ -125,7 +141,7 @@ def test_a_mesh_says_the_rank_too(shards: ShardSet, mesh: DeviceMesh) -> None:
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"sequence_length": 5}, "rows of 5 tokens"),
+        ({"sequence_length": 5}, "sequence_length 5 does not divide"),
         ({"rank": 2, "world_size": 2}, "rank 2"),
         ({"fields": ["input_idz"]}, "input_idz"),
         ({"dtype": "int8"}, "int8"),
@@ -161,6 +177,51 @@ def test_a_loader_given_to_a_project_is_the_one_that_assets_get(tmp_path: Path, 
     trained(manager.load_input(context))
     assert next(iter(got[0]))["input_ids"].shape == (3, 4)
     assert default_resources(given={"io_manager": 7})["io_manager"] == 7
+
+
+def test_the_assets_and_ops_of_the_guide_train(tmp_path: Path, shards: ShardSet) -> None:
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) if "@dg.op" in code]
+    seen: list[int] = []
+    names: dict[str, Any] = {"TokenLoader": TokenLoader, "train": lambda batch: seen.append(len(batch["input_ids"]))}
+    exec(compile(block, str(GUIDE), "exec"), names)
+    for version in ("v1", "v2"):
+        write(tmp_path / "mixtures/demo" / version, 101 if version == "v1" else 40)
+    resources = default_resources(given={"data_store": DataStore(root=str(tmp_path)), **names["resources"]})
+    versions = dg.DynamicPartitionsDefinition(name="demo/versions")
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("demo/versions", ["v1", "v2"])
+    mixed = dg.AssetSpec(["demo", "mixed"], partitions_def=versions)
+    asset = names["trained"]
+    assert dg.materialize([mixed, asset], selection=[asset], instance=instance, resources=resources).success
+    assert seen == [32] * (2 * 40 // 32)
+    seen.clear()
+    job = dg.GraphDefinition("training", node_defs=[names["train_one_version"]]).to_job(resource_defs=resources)
+    assert job.execute_in_process().success and seen == [32] * (2 * 101 // 32)
+
+
+def outcome(returned: Any) -> dg.ExecuteInProcessResult:
+    """A job of somebody else's op, with the resources of a project."""
+
+    def trains(loader: LoaderResource) -> Any:
+        return returned
+
+    del trains.__annotations__["return"]  # as users write it: with `-> None` Dagster asks no IO manager
+    trains = dg.op(trains)
+
+    @dg.job(resource_defs=default_resources())
+    def training() -> None:
+        trains()
+
+    return training.execute_in_process()
+
+
+def test_ops_that_return_nothing_need_no_annotation() -> None:
+    assert outcome(None).success
+
+
+def test_a_value_that_cannot_be_kept_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(NotStagedError, match=r"^trains returns a dict: .* name another io_manager_key"):
+        outcome({"loss": 1.0})
 
 
 def _instance_with(versions: dg.DynamicPartitionsDefinition) -> dg.DagsterInstance:
