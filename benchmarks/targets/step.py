@@ -19,7 +19,7 @@ from benchmarks.target import Options, Target
 
 SUMMARY = "a training step with batches of the loader, against the same step on a batch that is there already"
 ROWS = 4096
-BLOCKS = 30
+BLOCKS = 12
 NOTES = (
     "A ratio of 0.99 means that a step takes 1 % longer with the loader. Both kinds of steps take turns in one process,"
     " in blocks; a figure is the median over the blocks of a round. All four fields, prefetch of 2.",
