@@ -92,6 +92,8 @@ def test_other_processes_read_the_same(tmp_path: Path, method: str) -> None:
     _rows_of(shards)
     with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.apply(_rows_of, (shards,)) == example.padded()
+        pool.close()
+        pool.join()
 
 
 def test_rows_are_read_only_and_bounded(tmp_path: Path) -> None:
