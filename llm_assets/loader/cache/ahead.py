@@ -20,8 +20,6 @@ from llm_assets.loader.cache.table import ExpectedShard
 from llm_assets.store.shards import ShardSetError
 
 _LOG = logging.getLogger(__name__)
-_PAUSE = 0.05
-"""Seconds after which a thread that is to end is told so again: it may have begun to fetch just then."""
 
 
 class Ahead:
@@ -57,15 +55,9 @@ class Ahead:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
-        until = time.monotonic() + wait_seconds
-        while True:
-            self._supply.cancel(thread)
-            if time.monotonic() >= until:
-                break
-            thread.join(_PAUSE)
-            if not thread.is_alive():
-                return
-        if wait_seconds:
+        self._supply.cancel(thread)
+        thread.join(wait_seconds)
+        if wait_seconds and thread.is_alive():
             _LOG.warning("a shard is still being fetched ahead, %g s after its set was closed", wait_seconds)
 
     def _work(self) -> None:

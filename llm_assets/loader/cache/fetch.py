@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 import fsspec.asyn
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_random_exponential
@@ -93,7 +94,8 @@ class Fetcher:
         self._settings = settings
         self._counters = counters
         self._took: deque[float] = deque(maxlen=256)
-        self._waiting: dict[int | None, Future[None]] = {}
+        self._waiting: dict[threading.Thread, Future[None]] = {}
+        self._cancelled: WeakSet[threading.Thread] = WeakSet()
 
     def whole(self, file: str, parse: Callable[[bytes], Result], until: float) -> Result:
         """What `parse` makes of a small file. Raises what it raises, ShardMissingError, ShardUnavailableError."""
@@ -111,7 +113,10 @@ class Fetcher:
         arrived: SimpleQueue[_Arrival | None] = SimpleQueue()
         future = asyncio.run_coroutine_threadsafe(self._all(file, ranges, arrived, until), loop)
         future.add_done_callback(lambda _: arrived.put(None))
-        self._waiting[threading.get_ident()] = future
+        thread = threading.current_thread()
+        self._waiting[thread] = future
+        if thread in self._cancelled:  # looked up once `cancel` can see the fetch, so that none is missed
+            future.cancel()
         try:
             while (arrival := arrived.get(timeout=max(0.0, until - time.monotonic()) + _GRACE_SECONDS)) is not None:
                 arrival.hand_to(receive)
@@ -120,11 +125,12 @@ class Fetcher:
             raise ShardUnavailableError(self._uri(file), "cannot be fetched: the event loop is blocked") from error
         finally:
             future.cancel()
-            del self._waiting[threading.get_ident()]
+            del self._waiting[thread]
 
     def cancel(self, thread: threading.Thread) -> None:
-        """End the fetch that the thread waits for, if it waits for one."""
-        future = self._waiting.get(thread.ident)
+        """End the fetch that the thread waits for, and every one that it begins from now on."""
+        self._cancelled.add(thread)
+        future = self._waiting.get(thread)
         if future is not None:
             future.cancel()
 

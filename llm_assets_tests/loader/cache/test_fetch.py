@@ -191,8 +191,9 @@ def test_whole_files(counters: CacheCounters) -> None:
     assert counters.retries == 2
 
 
-def test_the_fetch_of_a_thread_is_cancelled(counters: CacheCounters) -> None:
-    ScriptedFiles.answers = iter([30.0, None])
+@pytest.mark.parametrize("early", [False, True])
+def test_the_fetch_of_a_thread_is_cancelled(early: bool, counters: CacheCounters) -> None:
+    ScriptedFiles.answers = iter([None] if early else [30.0, None])
     fetcher = Fetcher(Folder("scripted:///set"), replace(SETTINGS, hedge_share=0, attempt_seconds=30), counters)
     ended: list[str] = []
 
@@ -203,14 +204,16 @@ def test_the_fetch_of_a_thread_is_cancelled(counters: CacheCounters) -> None:
             ended.append("cancelled")
 
     thread = threading.Thread(target=fetch)
-    fetcher.cancel(thread)
+    if early:  # it may be about to begin
+        fetcher.cancel(thread)
     thread.start()
-    while not ScriptedFiles.running:
+    if early:
+        thread.join(5)
+    while not (early or ScriptedFiles.running):
         time.sleep(0.01)
-    fetcher.cancel(threading.current_thread())
     got: list[bytes] = []
     fetcher.ranges("b", [Range(0, 5)], lambda start, data: got.append(data), time.monotonic() + 5)
-    assert got == [DATA[:5]] and thread.is_alive()
+    assert got == [DATA[:5]] and thread.is_alive() is not early
     fetcher.cancel(thread)
     thread.join(5)
     assert ended == ["cancelled"]
