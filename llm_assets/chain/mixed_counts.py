@@ -6,13 +6,13 @@ position is in by the order of the plan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from llm_assets.stages.mix.order import Order
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards import Shard, ShardSet
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,21 @@ def seen_before(shards: ShardSet, position: int) -> Mapping[str, Seen]:
     Raises IndexError for a position outside the version.
     """
     plan = shards.index.manifest["details"]["plan"]
-    return seen_in(shards, Order.from_dict(plan["seed"], plan), position)
+    return seen_at(shards, Order.from_dict(plan["seed"], plan), [position])[0]
 
 
-def seen_in(shards: ShardSet, order: Order, position: int) -> Mapping[str, Seen]:
-    """The same of a version that has that order, committed or not. Raises IndexError."""
+def seen_at(shards: ShardSet, order: Order, positions: Sequence[int]) -> list[Mapping[str, Seen]]:
+    """The same at several positions of a version that has that order, committed or not. Raises IndexError."""
+    table = shards.shards()
+    return [_seen(shards, table, order, position) for position in positions]
+
+
+def _seen(shards: ShardSet, table: Sequence[Shard], order: Order, position: int) -> Mapping[str, Seen]:
     if not 0 <= position <= shards.rows:
         raise IndexError(f"position {position} of a version of {shards.rows} rows")
     whole = position // shards.index.layout.rows_per_shard
     first = whole * shards.index.layout.rows_per_shard
-    tokens = np.sum([shard.tokens_by_source for shard in shards.shards()[:whole]], axis=0, dtype=np.int64)
+    tokens = np.sum([shard.tokens_by_source for shard in table[:whole]], axis=0, dtype=np.int64)
     offsets, lengths = shards.document_lengths(first, position)
     of_rows = np.add.reduceat(lengths, offsets[:-1], dtype=np.int64) if position > first else np.empty(0, np.int64)
     in_shard = np.zeros(len(order.streams), np.int64)

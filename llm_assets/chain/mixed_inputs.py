@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from llm_assets.chain.link import MissingInputError, State
 from llm_assets.chain.packed import PackedLink
-from llm_assets.chain.pool import ChangedInputError, Pool, packed_name
+from llm_assets.chain.pool import ChangedInputError, Pool, packed_inputs, packed_name
 from llm_assets.chain.shard_partition import open_shards
 from llm_assets.chain.versions import Recipe, Versions
 from llm_assets.stages.mix.held_out import held_out_count
@@ -181,10 +181,8 @@ class PlannedMixture:
         consumed = parent.consumed() if parent else {}
         plan = plan_mixture(_available(pool, parameters, consumed), parameters, consumed)
         pins: dict[str, list[tuple[str, Input]]] = {}
-        for name, pinned in recipe.inputs.items():
-            source, stage, _ = packed_name(name)
-            if stage == "packed":
-                pins.setdefault(source, []).append((name, pinned))
+        for name, source, _ in packed_inputs(recipe.inputs):
+            pins.setdefault(source, []).append((name, recipe.inputs[name]))
         return PlannedMixture(pool, plan, {**(parent.pins if parent else {}), **pins})
 
 

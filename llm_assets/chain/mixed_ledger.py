@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from llm_assets.chain.link import MissingInputError
-from llm_assets.chain.pool import Pool, packed_name
+from llm_assets.chain.pool import Pool, packed_inputs
 from llm_assets.chain.shard_partition import shards_manifest
 from llm_assets.stages.mix.plan import MixturePlan, SourcePlan
 from llm_assets.store.layout import Store
@@ -89,10 +89,7 @@ def packed_rows(manifest: Manifest, store: Store, held_out: ShardSet | None) -> 
     total = Count()
     offered: Mapping[str, int] = manifest.details["offered"]
     repeated: dict[str, int] = {}
-    for name in manifest.inputs:
-        source, stage, snapshot = packed_name(name)
-        if stage != "packed":
-            continue
+    for name, source, snapshot in packed_inputs(manifest.inputs):
         packed = shards_manifest(store.packed(source, snapshot))
         if packed is None:
             raise MissingInputError(f"{name} is not there any more")

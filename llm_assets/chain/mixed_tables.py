@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from llm_assets.chain.mixed_counts import Seen, seen_in
-from llm_assets.chain.pool import packed_name
+from llm_assets.chain.mixed_counts import Seen, seen_at
+from llm_assets.chain.pool import packed_inputs
 from llm_assets.stages.mix.order import Order
 from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.store.manifest import Manifest
@@ -22,8 +22,7 @@ def mixture_tables(shards: ShardSet, manifest: Manifest, held_out: ShardSet | No
     """`shares` by phase and source, and `sources`. Reads the lengths of documents of a shard for each phase."""
     plan = manifest.details["plan"]
     order = Order.from_dict(plan["seed"], plan)
-    ends = [seen_in(shards, order, phase.first) for phase in order.phases]
-    ends.append(seen_in(shards, order, order.total_rows))
+    ends = seen_at(shards, order, [*(phase.first for phase in order.phases), order.total_rows])
     return {
         "shares": list(_shares(order, ends)),
         "sources": list(_sources(order, ends[-1], manifest, held_out)),
@@ -55,10 +54,9 @@ def _sources(
     order: Order, seen: Mapping[str, Seen], manifest: Manifest, held_out: ShardSet | None
 ) -> Iterator[Mapping[str, str | int]]:
     parameters = MixParameters.model_validate(manifest.details["parameters"])
-    inputs = [packed_name(name) for name in manifest.inputs]
     for stream, begin in zip(order.streams, order.begin.tolist(), strict=True):
         rows = seen[stream.name].rows
-        snapshots = [snapshot for name, stage, snapshot in inputs if (name, stage) == (stream.name, "packed")]
+        snapshots = [snapshot for _, source, snapshot in packed_inputs(manifest.inputs) if source == stream.name]
         yield {
             "source": stream.name,
             "packed": stream.rows,

@@ -6,7 +6,7 @@ order, is the plan's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,14 +63,11 @@ class Pool:
         """
         sets: list[PackedSet] = []
         first: dict[str, int] = {}
-        for name, pinned in inputs.items():
-            source, stage, snapshot = packed_name(name)
-            if stage != "packed":
-                continue
+        for name, source, snapshot in packed_inputs(inputs):
             shards = open_shards(store.packed(source, snapshot))
             if shards is None:
                 raise MissingInputError(f"{name} is not there: materialize it first")
-            if shards.digest != pinned.digest:
+            if shards.digest != inputs[name].digest:
                 raise ChangedInputError(
                     f"{name} was made again with other rows since this version was registered: make a new version"
                 )
@@ -180,6 +177,14 @@ def packed_name(name: str) -> tuple[str, str, str]:
     asset, partition = split_name(name)
     source, _, stage = asset.rpartition("/")
     return source, stage, partition
+
+
+def packed_inputs(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Of the inputs of a version those that are packed, in order: the name, its source and its snapshot."""
+    for name in names:
+        source, stage, snapshot = packed_name(name)
+        if stage == "packed":
+            yield name, source, snapshot
 
 
 def ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
