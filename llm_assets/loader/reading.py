@@ -81,12 +81,9 @@ class RowReader:
 
     def _ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """As `Order.spans`, each range within one shard."""
-        per_shard = self._set.index.layout.rows_per_shard
         for start, stop in self._order.spans(first, last):
-            while (seam := (start // per_shard + 1) * per_shard) < stop:
-                yield start, seam
-                start = seam
-            yield start, stop
+            for _, begin, end in self._set.index.layout.within_shards(start, stop):
+                yield begin, end
 
     def _runs(self, spans: Sequence[Span], documents: Sequence[DocumentLengths]) -> Runs:
         try:

@@ -8,7 +8,7 @@ checksums, counts) lies in a table beside the shards, with a record of each at a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, cast
 
@@ -78,6 +78,14 @@ class Layout:
     def shard_rows(self, shard: int, rows: int) -> int:
         """Rows in one shard of a set of `rows` rows."""
         return min(self.rows_per_shard, rows - shard * self.rows_per_shard)
+
+    def within_shards(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """Rows `first` to `last` (exclusive), shard by shard: its number, and which of them are in it (first, last)."""
+        while first < last:
+            shard = first // self.rows_per_shard
+            stop = min(last, (shard + 1) * self.rows_per_shard)
+            yield shard, first, stop
+            first = stop
 
     def length_offsets_offset(self, shard_rows: int) -> int:
         """Where the offsets of `document_lengths` start in a shard of so many rows."""

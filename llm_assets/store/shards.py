@@ -250,13 +250,10 @@ class ShardSet:
     def _pieces(self, first: int, last: int) -> Iterator[_Piece]:
         if not 0 <= first <= last <= self.rows:
             raise IndexError(f"rows {first} to {last} are not within 0 to {self.rows} of {self.uri}")
-        per_shard = self.index.layout.rows_per_shard
-        while first < last:
-            shard, row = divmod(first, per_shard)
-            rows = self.index.layout.shard_rows(shard, self.rows)
-            stop = min(rows, row + last - first)
-            yield _Piece(shard, rows, row, stop)
-            first += stop - row
+        layout = self.index.layout
+        for shard, start, stop in layout.within_shards(first, last):
+            begin = shard * layout.rows_per_shard
+            yield _Piece(shard, layout.shard_rows(shard, self.rows), start - begin, stop - begin)
 
     def _piece_ids(self, piece: _Piece) -> NDArray[Any]:
         layout = self.index.layout

@@ -41,14 +41,11 @@ class CachedShardSet(ShardSet):
         return self._cached.announce(self._visits(ranges))
 
     def _visits(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Visit]:
-        per_shard = self.index.layout.rows_per_shard
         for first, last in ranges:
             if not 0 <= first <= last <= self.rows:
                 raise IndexError(f"rows {first} to {last} are not within 0 to {self.rows} of {self.uri}")
-            while first < last:
-                stop = min(last, (first // per_shard + 1) * per_shard)
-                yield Visit(first // per_shard, stop - first)
-                first = stop
+            for shard, start, stop in self.index.layout.within_shards(first, last):
+                yield Visit(shard, stop - start)
 
     def close(self) -> None:
         """Let go of what the cache keeps for this set, and of what is on its way. It can be read again.
