@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from llm_assets.stages.clean.unicode_classes import CODE_POINTS, is_closing, is_symbol, is_terminal
+from llm_assets.kernels.unicode_classes import CODE_POINTS, is_closing, is_symbol, is_terminal
 
 Rows = Sequence[Mapping[str, Any]]
 """Of each document `id`, `verdicts` by rule set, and `c4_text` where C4 keeps it."""

@@ -21,7 +21,7 @@ import orjson
 import pyarrow as pa
 import zstandard
 
-from llm_assets.stages.clean.language import (
+from llm_assets.stages.clean.language.language import (
     Identifier,
     LanguageParameters,
     bundled_model,

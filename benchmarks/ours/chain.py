@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inside import Stopwatch, contend
-from llm_assets.chain.arrivals import register_arrivals
-from llm_assets.chain.cleaned import CleanedLink
-from llm_assets.chain.deduped import DedupedLink
-from llm_assets.chain.engine import LocalEngine
-from llm_assets.chain.link import Link, Work
-from llm_assets.chain.raw import RawLink
-from llm_assets.chain.tokenized import TokenizedLink
-from llm_assets.chain.tokenizer import TokenizerLink, TokenizerParameters
+from llm_assets.contract.engine import LocalEngine
+from llm_assets.contract.link import Link, Work
+from llm_assets.project import register_arrivals
+from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.dedup.exact import DedupParameters
+from llm_assets.stages.dedup.link import DedupedLink
+from llm_assets.stages.read.link import RawLink
 from llm_assets.stages.read.parameters import ReadParameters
+from llm_assets.stages.tokenize.link import TokenizedLink
+from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.manifest import Staged

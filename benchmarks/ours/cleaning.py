@@ -17,10 +17,11 @@ from typing import Any, Final
 import pyarrow as pa
 
 from benchmarks.inside import Stopwatch, contend
-from llm_assets.stages.clean.count import StopWords
+from llm_assets.contract.stage import Disposition
+from llm_assets.stages.clean.edit.line_edits import LineEdits, edit_lines
 from llm_assets.stages.clean.judge import judge
-from llm_assets.stages.clean.line_edits import LineEdits, edit_lines
-from llm_assets.stages.clean.measure import WordSplit, measure
+from llm_assets.stages.clean.measure.count import StopWords
+from llm_assets.stages.clean.measure.measure import WordSplit, measure
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
 from llm_assets.stages.clean.rules import RuleSet
@@ -28,7 +29,6 @@ from llm_assets.stages.clean.stage import CleanStage
 from llm_assets.stages.read.files import InputFile, ReadPart
 from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.read.stage import ReadStage
-from llm_assets.stages.stage import Disposition
 from llm_assets.store.folder import Folder
 
 C4_LINES: Final = LineEdits(

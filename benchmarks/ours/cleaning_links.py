@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inside import Stopwatch, contend
-from llm_assets.chain.arrivals import register_arrivals
-from llm_assets.chain.cleaned import CleanedLink
-from llm_assets.chain.engine import LocalEngine
-from llm_assets.chain.link import Link, Work
-from llm_assets.chain.raw import RawLink
+from llm_assets.contract.engine import LocalEngine
+from llm_assets.contract.link import Link, Work
+from llm_assets.project import register_arrivals
+from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherRepetition
+from llm_assets.stages.read.link import RawLink
 from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store

@@ -17,7 +17,7 @@ from benchmarks.inside import contend
 from benchmarks.loading import LENGTH, ROWS, SECONDS, measure, throughput
 from llm_assets.loader import Field, TokenLoader
 from llm_assets.store.folder import Folder
-from llm_assets.store.shard_writer import ShardSetWriter
+from llm_assets.store.shards.writer import ShardSetWriter
 
 _AT_ONCE = 4096
 

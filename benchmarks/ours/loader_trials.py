@@ -13,8 +13,8 @@ from benchmarks.trials import LENGTH, ROWS, ROWS_PER_FILE, Job, all_rows, train
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CacheSettings, open_cached
 from llm_assets.store.folder import Folder
-from llm_assets.store.shard_writer import ShardSetWriter
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
+from llm_assets.store.shards.writer import ShardSetWriter
 
 
 def ours(job: Job, saved: Any) -> tuple[Iterator[Any], Callable[[], Any]]:

@@ -21,8 +21,8 @@ import torch
 from benchmarks.inside import contend
 from benchmarks.loading import LENGTH
 from benchmarks.ours.loader import written
-from llm_assets.chain.tiny_model import ModelSettings, TinyModel
 from llm_assets.loader import Batch, TokenLoader
+from llm_assets.stages.smoke_train.tiny_model import ModelSettings, TinyModel
 
 ROW: Final = 512
 VOCABULARY: Final = 8192

@@ -1,6 +1,6 @@
 """Sentences counted by the marks that end them, as this project's statistics count them, for peers to use.
 
-Guarantees the count of `llm_assets.stages.clean.measure`, given its marks. Imports the standard library alone.
+Guarantees the count of `llm_assets.stages.clean.measure.measure`, given its marks. Imports the standard library alone.
 """
 
 from __future__ import annotations

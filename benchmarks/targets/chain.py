@@ -22,9 +22,9 @@ from benchmarks.ours.chain import CORPUS, SNAPSHOT
 from benchmarks.outcome import Outcome, compare, tokens_digest
 from benchmarks.result import Better, Machine, Result, Row, today
 from benchmarks.target import Options, Target
-from llm_assets.chain.deduped import open_deduped
+from llm_assets.contract.stage import Disposition
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
-from llm_assets.stages.stage import Disposition
+from llm_assets.stages.dedup.link import open_deduped
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.token_set import TokenSet

@@ -33,8 +33,8 @@ def demo_data(
     megabytes: Annotated[float, typer.Option(help="About how much text to write, in 10⁶ bytes.")] = 50.0,
 ) -> None:
     """Write demonstration data into the landing folder, taken from this Python installation."""
-    from llm_assets.cli.demo_data import ForeignFilesError, SnapshotDiffersError, write_demo_data
     from llm_assets.cli.home import find_project, open_store
+    from llm_assets.demo import ForeignFilesError, SnapshotDiffersError, write_demo_data
 
     landing = open_store(find_project()).landing
     try:
@@ -107,10 +107,10 @@ def peek(
     dropped: Annotated[bool, typer.Option(help="Of raw the quarantined, of cleaned the rejected.")] = False,
 ) -> None:
     """Show documents of a stage, or decoded rows with the document boundaries visible."""
-    from llm_assets.chain.link import MissingInputError
     from llm_assets.cli.peek import Target, TargetError
     from llm_assets.cli.peek import peek as peek_at
-    from llm_assets.stages.stage import Disposition
+    from llm_assets.contract.link import MissingInputError
+    from llm_assets.contract.stage import Disposition
 
     project, store = _opened()
     try:
@@ -133,12 +133,12 @@ def whatif(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show what other thresholds would keep and drop, from what is stored, without cleaning again."""
-    from llm_assets.chain.whatif import CannotTellError, what_if
     from llm_assets.cli.cleaned_source import cleaned_snapshots
     from llm_assets.cli.peek import TargetError
     from llm_assets.cli.whatif import as_json as json_of
     from llm_assets.cli.whatif import report
-    from llm_assets.stages.clean.overrides import OverrideError, overridden
+    from llm_assets.stages.clean.whatif.overrides import OverrideError, overridden
+    from llm_assets.stages.clean.whatif.whatif import CannotTellError, what_if
 
     project, store = _opened()
     try:
@@ -167,11 +167,11 @@ def sample(
     rejected: Annotated[bool, typer.Option("--rejected", help="Of the rejected documents.")] = False,
 ) -> None:
     """Write a stratified sample of a source's cleaned documents, the same ones each time."""
-    from llm_assets.chain.stratified import Sampling, SamplingError, draw
     from llm_assets.cli.cleaned_source import cleaned_snapshots
     from llm_assets.cli.peek import TargetError
     from llm_assets.cli.sample import strata_table
-    from llm_assets.stages.stage import Disposition
+    from llm_assets.contract.stage import Disposition
+    from llm_assets.stages.clean.sampling import Sampling, SamplingError, draw
 
     project, store = _opened()
     disposition = Disposition.REJECTED if rejected else Disposition.KEPT
@@ -191,8 +191,8 @@ def plan_mixture(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Say what a version of a mixture made now would be: rows, tokens, repetitions, disk, what limits it."""
-    from llm_assets.chain.link import MissingInputError
     from llm_assets.cli.plan import plan, tables
+    from llm_assets.contract.link import MissingInputError
     from llm_assets.stages.mix.shares import MixtureError
 
     project, store = _opened()

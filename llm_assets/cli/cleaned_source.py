@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llm_assets.chain.cleaned import CleanedLink
 from llm_assets.cli.peek import TargetError
 from llm_assets.components.project import Project
+from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.store.documents import Snapshot
 from llm_assets.store.layout import Store
 

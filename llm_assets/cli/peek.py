@@ -13,15 +13,15 @@ from rich.console import RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from llm_assets.chain.deduped import open_deduped
-from llm_assets.chain.shard_partition import open_shards
 from llm_assets.components.project import Project
+from llm_assets.contract.shard_partition import open_shards
+from llm_assets.contract.stage import Disposition
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
+from llm_assets.stages.dedup.link import open_deduped
 from llm_assets.stages.read.stage import RAW_SCHEMA
-from llm_assets.stages.stage import Disposition
-from llm_assets.stages.tokenize import FrozenTokenizer
+from llm_assets.stages.tokenize.encode import FrozenTokenizer
 from llm_assets.store.layout import Store
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets.store.token_set import TokenSet
 
 _SHADES = ("default", "cyan")

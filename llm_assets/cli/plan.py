@@ -15,10 +15,10 @@ from typing import Any
 
 from rich.table import Table
 
-from llm_assets.chain.mixed import MixedLink
-from llm_assets.chain.mixed_inputs import PlannedMixture
-from llm_assets.chain.shuffle import Shuffle
+from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.plan import SourcePlan
+from llm_assets.stages.mix.version.inputs import PlannedMixture
+from llm_assets.stages.mix.version.shuffle import Shuffle
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 

@@ -16,14 +16,14 @@ from typing import Any
 import dagster as dg
 import psutil
 
-from llm_assets.chain.arrivals import register_arrivals
-from llm_assets.chain.link import Link, MissingInputError, State
-from llm_assets.chain.mixed import MixedLink
-from llm_assets.chain.packed import PackedLink
-from llm_assets.chain.quality_model import QualityModelLink
-from llm_assets.chain.raw import RawLink
 from llm_assets.components.project import Project
 from llm_assets.components.stage_asset import asset_key
+from llm_assets.contract.link import Link, MissingInputError, State
+from llm_assets.project import register_arrivals
+from llm_assets.stages.clean.quality.link import QualityModelLink
+from llm_assets.stages.mix.link import MixedLink
+from llm_assets.stages.pack.link import PackedLink
+from llm_assets.stages.read.link import RawLink
 from llm_assets.store.layout import Store
 
 PROCESS_TAG = "llm_assets/process"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from llm_assets.chain.stratified import DrawnStratum
+from llm_assets.stages.clean.sampling import DrawnStratum
 
 _SHOWN = 50
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
-from llm_assets.chain.arrivals import source_links
-from llm_assets.chain.link import Link, State
 from llm_assets.components.project import Project
+from llm_assets.contract.link import Link, State
+from llm_assets.project import source_links
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Manifest
 

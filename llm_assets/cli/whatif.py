@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from llm_assets.chain.whatif import OtherwiseStored, RuleChange, WhatIf
-from llm_assets.chain.whatif_examples import Example
 from llm_assets.stages.clean.rules import Rule
+from llm_assets.stages.clean.whatif.examples import Example
+from llm_assets.stages.clean.whatif.whatif import OtherwiseStored, RuleChange, WhatIf
 from llm_assets.store.ledger import Count
 
 _ARROW = " → "

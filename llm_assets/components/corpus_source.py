@@ -7,13 +7,6 @@ from dataclasses import fields
 import dagster as dg
 from pydantic import Field
 
-from llm_assets.chain.cleaned import CleanedLink
-from llm_assets.chain.cleaned_checks import CleanLimits
-from llm_assets.chain.deduped import DedupedLink
-from llm_assets.chain.packed import PackedLink
-from llm_assets.chain.quality_model import QualityModelLink
-from llm_assets.chain.raw import RawLink
-from llm_assets.chain.tokenized import TokenizedLink
 from llm_assets.components.attributes import Nested
 from llm_assets.components.declared import Declared, Name, declared, listed
 from llm_assets.components.landing import landing_sensor
@@ -21,10 +14,17 @@ from llm_assets.components.quality_model import QualityModel
 from llm_assets.components.scaffolding import corpus_source_scaffolder
 from llm_assets.components.stage_asset import AnyLink, AssetFacts, asset_key, link_asset
 from llm_assets.components.tokenizer import Tokenizer
+from llm_assets.stages.clean.checks import CleanLimits
+from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
+from llm_assets.stages.clean.quality.link import QualityModelLink
 from llm_assets.stages.dedup.exact import DedupParameters
+from llm_assets.stages.dedup.link import DedupedLink
+from llm_assets.stages.pack.link import PackedLink
 from llm_assets.stages.pack.plan import PackParameters
+from llm_assets.stages.read.link import RawLink
 from llm_assets.stages.read.stage import ReadParameters
+from llm_assets.stages.tokenize.link import TokenizedLink
 
 
 class SourceChecks(dg.Model, dg.Resolvable):

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from llm_assets.chain.arrivals import register_arrivals, unsettled
-from llm_assets.chain.link import MissingInputError, State
-from llm_assets.chain.mixed import MixedLink
-from llm_assets.chain.packed import PackedLink
 from llm_assets.components.stage_asset import asset_key
+from llm_assets.contract.link import MissingInputError, State
+from llm_assets.project import register_arrivals, unsettled
 from llm_assets.resources.data_store import DataStore
+from llm_assets.stages.mix.link import MixedLink
+from llm_assets.stages.pack.link import PackedLink
 from llm_assets.store.layout import Store
 
 

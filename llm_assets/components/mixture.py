@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 from pydantic import Field, ValidationError
 
-from llm_assets.chain.mixed import MixedLink
-from llm_assets.chain.packed import PackedLink
-from llm_assets.chain.smoke_train import SmokeTrainLink, SmokeTrainParameters
 from llm_assets.components.attributes import FieldPath, Nested
 from llm_assets.components.corpus_source import CorpusSource
 from llm_assets.components.declared import Declared, Name, declared, listed
 from llm_assets.components.landing import versions_sensor
 from llm_assets.components.scaffolding import mixture_scaffolder
 from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
+from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.recipe import HeldOut, MixParameters, Phase
+from llm_assets.stages.pack.link import PackedLink
+from llm_assets.stages.smoke_train.link import SmokeTrainLink, SmokeTrainParameters
 
 TAG = "tag:"
 Shares = Mapping[str, float] | None

@@ -16,8 +16,8 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 from PIL import Image
 
-from llm_assets.chain.histograms import Histogram
-from llm_assets.chain.link import Description
+from llm_assets.contract.histograms import Histogram
+from llm_assets.contract.link import Description
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from dagster.components.core.component_tree import ComponentTree
 
-from llm_assets.chain.mixed import MixedLink
-from llm_assets.chain.packed import PackedLink
-from llm_assets.chain.quality_model import QualityModelLink
-from llm_assets.chain.smoke_train import SmokeTrainLink
-from llm_assets.chain.tokenizer import TokenizerLink
 from llm_assets.components.corpus_source import CorpusSource
 from llm_assets.components.declared import declared
 from llm_assets.components.mixture import Mixture
 from llm_assets.components.quality_model import QualityModel
 from llm_assets.components.tokenizer import Tokenizer
+from llm_assets.stages.clean.quality.link import QualityModelLink
+from llm_assets.stages.mix.link import MixedLink
+from llm_assets.stages.pack.link import PackedLink
+from llm_assets.stages.smoke_train.link import SmokeTrainLink
+from llm_assets.stages.tokenizer.link import TokenizerLink
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from llm_assets.chain.quality_model import QualityModelLink
 from llm_assets.components.attributes import Nested
 from llm_assets.components.declared import MODELS, Declared, Name, declared, listed
 from llm_assets.components.scaffolding import quality_model_scaffolder
 from llm_assets.components.stage_asset import MADE_ONCE, AssetFacts, asset_key, link_asset
+from llm_assets.stages.clean.quality.link import QualityModelLink
 from llm_assets.stages.clean.quality.parameters import (
     FileParameters,
     QualityModelParameters,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from llm_assets.chain.tokenizer import TokenizerLink, TokenizerParameters, TrainParameters
 from llm_assets.components.attributes import Nested
 from llm_assets.components.declared import TOKENIZERS, Declared, Name, declared, listed
 from llm_assets.components.scaffolding import tokenizer_scaffolder
 from llm_assets.components.stage_asset import MADE_ONCE, AssetFacts, asset_key, link_asset
+from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters, TrainParameters
 
 if TYPE_CHECKING:
     from llm_assets.components.corpus_source import CorpusSource

@@ -17,7 +17,7 @@ from llm_assets.loader.blocks import BlockPool
 from llm_assets.loader.fields import IGNORED, PER_TOKEN, Batch, Dtype, Field, Mark, field_type
 from llm_assets.loader.reading import Rows
 from llm_assets.loader.runs import Runs
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 
 class HostAssembler:

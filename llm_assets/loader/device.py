@@ -20,7 +20,7 @@ from llm_assets.loader.batch import boundaries
 from llm_assets.loader.fields import IGNORED, PER_TOKEN, Batch, Dtype, Field, Mark, field_type
 from llm_assets.loader.reading import Rows
 from llm_assets.loader.runs import PADDING
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 _SLOTS = 4
 """Page-locked buffers that take turns: a buffer is filled again only when its copy is done."""

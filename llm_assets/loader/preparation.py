@@ -23,7 +23,7 @@ from llm_assets.loader.reading import RowReader
 from llm_assets.loader.schedule import Deal
 from llm_assets.loader.upcoming import upcoming
 from llm_assets.loader.validate import BatchValidator
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 _TOKENS_AT_ONCE = 1 << 18
 """Tokens made in one go, where batches are smaller. Measured with 32 rows of 1,024: fewer cost more calls than they

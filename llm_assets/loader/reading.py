@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llm_assets.loader.order import Order
 from llm_assets.loader.runs import RowError, Runs, runs_of
-from llm_assets.store.shards import DocumentLengths, ShardCorruptError, ShardSet
+from llm_assets.store.shards.shard_set import DocumentLengths, ShardCorruptError, ShardSet
 
 
 class Span(NamedTuple):

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_assets.store.shards import DocumentLengths
+from llm_assets.store.shards.shard_set import DocumentLengths
 
 PADDING = -1
 """Document number of padding."""

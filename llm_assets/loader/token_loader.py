@@ -25,7 +25,7 @@ from llm_assets.loader.schedule import Deal, PositionError, Schedule, Step
 from llm_assets.loader.state import LoaderStateError, Stream, position_in, to_dict
 from llm_assets.loader.stats import Counter, LoaderStats
 from llm_assets.loader.workers import WorkerFlag, worker_count
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from llm_assets.loader.order import Order
 from llm_assets.loader.ranks import Ranks
 from llm_assets.loader.schedule import Deal
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 
 def upcoming(

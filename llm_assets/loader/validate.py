@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from llm_assets.loader.fields import IGNORED, PER_TOKEN, Batch
 from llm_assets.loader.reading import RowReader, Rows
 from llm_assets.loader.runs import PADDING, Runs
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 
 class BatchValidator:

@@ -4,7 +4,7 @@ import os
 
 import dagster as dg
 
-from llm_assets.chain.engine import LocalEngine
+from llm_assets.contract.engine import LocalEngine
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 

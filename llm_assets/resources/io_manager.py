@@ -9,11 +9,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import dagster as dg
 
-from llm_assets.chain.deduped import open_deduped
-from llm_assets.chain.shard_partition import open_shards
+from llm_assets.contract.shard_partition import open_shards
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.loader import LoaderResource
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
+from llm_assets.stages.dedup.link import open_deduped
 from llm_assets.stages.read.stage import RAW_SCHEMA
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Staged

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llm_assets.loader import Dtype, TokenLoader
     from llm_assets.loader import Field as BatchField
     from llm_assets.store.folder import Folder
-    from llm_assets.store.shards import ShardSet
+    from llm_assets.store.shards.shard_set import ShardSet
 
 
 class BatchSize(dg.Config):
@@ -100,7 +100,7 @@ class LoaderResource(dg.ConfigurableResource[None]):
         )
 
     def _opened(self, source: str | Folder | ShardSet) -> ShardSet:
-        from llm_assets.store.shards import ShardSet
+        from llm_assets.store.shards.shard_set import ShardSet
 
         if self.cache is None:
             return source if isinstance(source, ShardSet) else ShardSet.open(source)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from llm_assets.store.arrow import string_buffers
+from llm_assets.kernels.arrow import string_buffers
 
 
 class ContentHasher:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_assets.store.shard_checks import ShardBlocks
+from llm_assets.store.shards.checks import ShardBlocks
 
 Fetch = Callable[[int, int, NDArray[np.uint8]], None]
 """Puts the checked bytes of blocks from one number to another (exclusive) into an array of their size."""

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from llm_assets.chain.cleaned import CleanedLink
-from llm_assets.chain.engine import LocalEngine
-from llm_assets.chain.link import Work
 from llm_assets.cli.app import app
 from llm_assets.components.project import load_project
+from llm_assets.contract.engine import LocalEngine
+from llm_assets.contract.link import Work
+from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
-from llm_assets_tests.chain.cleaned_world import mixed_texts
-from llm_assets_tests.chain.world import jsonl
 from llm_assets_tests.end_to_end.projects import DECLARATIONS, write_project
+from llm_assets_tests.worlds.cleaned_world import mixed_texts
+from llm_assets_tests.worlds.world import jsonl
 
 CLEAN = """\
   clean:

@@ -14,18 +14,18 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from llm_assets.chain.arrivals import source_links
-from llm_assets.chain.engine import LocalEngine
-from llm_assets.chain.link import Work
 from llm_assets.cli.app import app
 from llm_assets.cli.plan import PhaseShare, Planned, SourceUse, tables
 from llm_assets.components.project import load_project
+from llm_assets.contract.engine import LocalEngine
+from llm_assets.contract.link import Work
+from llm_assets.project import source_links
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
-from llm_assets.store.shards import ShardSet
-from llm_assets_tests.chain.world import jsonl, paragraphs
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.end_to_end.projects import TOKENIZER, write_project
 from llm_assets_tests.store.writers import files
+from llm_assets_tests.worlds.world import jsonl, paragraphs
 
 SOURCE = """\
 type: llm_assets.components.CorpusSource

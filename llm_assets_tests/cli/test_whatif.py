@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from llm_assets.chain.whatif import what_if
-from llm_assets.stages.clean.overrides import overridden
+from llm_assets.stages.clean.whatif.overrides import overridden
+from llm_assets.stages.clean.whatif.whatif import what_if
 from llm_assets_tests.cli.conftest import CLEAN, CleanedProject, Invoke
 
 LOWER = ["whatif", "web", "--set", "gopher_quality.min_words=30"]

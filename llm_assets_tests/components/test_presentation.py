@@ -11,9 +11,9 @@ import pyarrow as pa
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from llm_assets.chain.histograms import Histogram, Span
-from llm_assets.chain.link import Description
 from llm_assets.components.presentation import draw_histogram, draw_waterfall, partition_metadata
+from llm_assets.contract.histograms import Histogram, Span
+from llm_assets.contract.link import Description
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
 

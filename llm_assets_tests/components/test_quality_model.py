@@ -10,18 +10,18 @@ import dagster as dg
 import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 
-from llm_assets.chain.engine import LocalEngine
-from llm_assets.chain.link import Work
-from llm_assets.chain.raw import RawLink
 from llm_assets.components import QualityModel
 from llm_assets.components.scaffolding import quality_model_scaffolder
+from llm_assets.contract.engine import LocalEngine
+from llm_assets.contract.link import Work
 from llm_assets.definitions import build_defs
+from llm_assets.stages.read.link import RawLink
 from llm_assets.stages.read.stage import ReadParameters
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.models import StoredModel
-from llm_assets_tests.chain.world import jsonl, paragraphs
 from llm_assets_tests.end_to_end.projects import DECLARATIONS, SOURCE, write_project
+from llm_assets_tests.worlds.world import jsonl, paragraphs
 
 WIKI = SOURCE.replace("name: web", "name: wiki")
 MODEL = """\

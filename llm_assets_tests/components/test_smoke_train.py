@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 
-from llm_assets.chain.link import State
 from llm_assets.cli.run import Runner
 from llm_assets.cli.status import PartitionStatus, project_status
 from llm_assets.components.presentation import draw_curve
 from llm_assets.components.project import Project, load_project
+from llm_assets.contract.link import State
 from llm_assets.definitions import build_defs
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store

@@ -10,16 +10,16 @@ import dagster as dg
 import pytest
 import torch
 
-from llm_assets.chain.deduped import DedupedDocuments
 from llm_assets.loader import TokenLoader
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotCommittedError, PartitionIOManager
 from llm_assets.resources.loader import LoaderResource
+from llm_assets.stages.dedup.link import DedupedDocuments
 from llm_assets.store.documents import Snapshot
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.reports import REPORT, StagedReport, StoredReport, report_digest
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets.store.token_set import TokenSet
 from llm_assets.store.tokenizers import StoredTokenizer
 from llm_assets_tests.end_to_end.conftest import Demo

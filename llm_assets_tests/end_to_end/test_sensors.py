@@ -12,8 +12,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from llm_assets.chain.versions import Versions
 from llm_assets.definitions import build_defs
+from llm_assets.stages.mix.version.registry import Versions
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets_tests.cli.bad_files import paragraph

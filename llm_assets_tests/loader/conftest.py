@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from llm_assets.loader import preparation
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import LENGTH, write
 
 

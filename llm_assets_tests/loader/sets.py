@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from llm_assets.store.folder import Folder
-from llm_assets.store.shard_writer import ShardSetWriter
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
+from llm_assets.store.shards.writer import ShardSetWriter
 
 LENGTH = 12
 VOCABULARY = 1000

@@ -7,7 +7,7 @@ import pytest
 
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.ahead import Ahead
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 
 def threads() -> int:

@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from llm_assets.loader import Batch, Dtype, TokenLoader, flex_mask_mod, sdpa_mask
 from llm_assets.loader.fields import ALL_FIELDS
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import plain, write
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 GUIDE = Path(__file__).parents[2] / "docs/loader.md"
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from llm_assets.loader import Batch, Field, TokenLoader, flash_arguments, sdpa_mask
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import VOCABULARY
 
 transformers = pytest.importorskip("transformers")

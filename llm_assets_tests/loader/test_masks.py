@@ -11,7 +11,7 @@ from torch.nn.attention.flex_attention import create_block_mask, create_mask, fl
 from torch.nn.functional import scaled_dot_product_attention
 
 from llm_assets.loader import TokenLoader, flex_mask_mod, sdpa_mask
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import LENGTH
 
 HEADS, WIDTH = 2, 16

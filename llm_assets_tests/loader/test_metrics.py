@@ -29,8 +29,8 @@ from llm_assets.loader.cache import CacheSettings, open_cached
 from llm_assets.loader.metrics import LoaderMetrics
 from llm_assets.loader.source_tokens import SourceTokens
 from llm_assets.store.folder import Folder
-from llm_assets.store.shard_writer import ShardSetWriter
-from llm_assets.store.shards import ShardCorruptError, ShardSet, ShardSetError
+from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSet, ShardSetError
+from llm_assets.store.shards.writer import ShardSetWriter
 from llm_assets_tests.end_to_end.servers import PROJECT, require, wait_for
 from llm_assets_tests.loader.sets import LENGTH, write
 

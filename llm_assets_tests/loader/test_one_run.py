@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_assets.loader import DigestMismatchError, LoaderExhaustedError, LoaderStateError, TokenLoader
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import (
     LENGTH,
     even_batches,

@@ -8,7 +8,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from llm_assets.loader import Ranks, TokenLoader
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 
 
 @contextmanager

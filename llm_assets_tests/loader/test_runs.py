@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_assets.loader.runs import PADDING, RowError, runs_of
-from llm_assets.store.shards import DocumentLengths
+from llm_assets.store.shards.shard_set import DocumentLengths
 
 PACKED = 12
 

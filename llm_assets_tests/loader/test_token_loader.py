@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.fields import ALL_FIELDS, FIELDS
-from llm_assets.store.shards import ShardCorruptError, ShardSet, ShardSetMissingError
+from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSet, ShardSetMissingError
 from llm_assets_tests.loader.sets import (
     LENGTH,
     even_batches,
@@ -26,7 +26,7 @@ from llm_assets_tests.loader.sets import (
     slow_rows,
     write,
 )
-from llm_assets_tests.store.shard_examples import seal_again
+from llm_assets_tests.store.shards.examples import seal_again
 
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
 
@@ -252,7 +252,6 @@ def test_import_stays_light() -> None:
     heavy = {"dagster", "polars", "deltalake", "ray", "numba", "pydantic", "awkward", "pandas", "torchdata"}
     assert heavy.isdisjoint(modules)
     ours = {name for name in modules if name.startswith("llm_assets.") and not name.startswith("llm_assets.loader")}
-    shard_modules = {"shards", "shard_files", "shard_index", "shard_checks", "shard_table", "recent_blocks"}
-    assert ours == {"llm_assets.store", "llm_assets.store.folder"} | {
-        f"llm_assets.store.{name}" for name in shard_modules
-    }
+    shard_modules = {"shard_set", "files", "index", "checks", "table"}
+    store_modules = {"folder", "recent_blocks", "shards"} | {f"shards.{name}" for name in shard_modules}
+    assert ours == {"llm_assets.store"} | {f"llm_assets.store.{name}" for name in store_modules}

@@ -9,7 +9,7 @@ from llm_assets.loader import Batch, Dtype, TokenLoader
 from llm_assets.loader.chance import below, draw, happens, key
 from llm_assets.loader.fields import FIELDS, Field
 from llm_assets.loader.transforms import RandomMask, RandomReplace, RandomRotation
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import LENGTH, VOCABULARY, joined, write
 
 NEEDED: tuple[Field, ...] = (*FIELDS, "row_ids")

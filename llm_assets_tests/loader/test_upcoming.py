@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from llm_assets.loader import TokenLoader
-from llm_assets.store.shards import DocumentLengths, ShardSet
+from llm_assets.store.shards.shard_set import DocumentLengths, ShardSet
 from llm_assets_tests.loader.sets import LENGTH, plain, write
 
 ROWS, SHARD_ROWS = 50, 7

@@ -8,9 +8,9 @@ from llm_assets.loader import TokenLoader
 from llm_assets.loader.batch import HostAssembler
 from llm_assets.loader.fields import ALL_FIELDS, Batch
 from llm_assets.loader.reading import Rows
-from llm_assets.store.shards import ShardCorruptError, ShardSet
+from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSet
 from llm_assets_tests.loader.sets import LENGTH, VOCABULARY, write
-from llm_assets_tests.store.shard_examples import seal_again
+from llm_assets_tests.store.shards.examples import seal_again
 
 
 def spoil(shards: ShardSet, row: int, token: int, value: int) -> Path:

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from llm_assets.loader import TokenLoader, WorkerProcessError, workers
 from llm_assets.loader.fields import FIELDS, Field
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import even_batches, plain
 
 stateful = pytest.importorskip("torchdata.stateful_dataloader")

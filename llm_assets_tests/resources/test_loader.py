@@ -18,7 +18,7 @@ from llm_assets.loader.cache import CachedShardSet
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotStagedError, PartitionIOManager
 from llm_assets.resources.loader import BatchSize, LoaderResource, ShardCache
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import LENGTH, write
 
 GUIDE = Path(__file__).parents[2] / "docs/loader.md"

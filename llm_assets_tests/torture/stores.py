@@ -24,9 +24,9 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from llm_assets.chain.shard_partition import begin_shards, open_shards
 from llm_assets.cli.status import project_status
 from llm_assets.components.project import Project, load_project
+from llm_assets.contract.shard_partition import begin_shards, open_shards
 from llm_assets.definitions import PROJECT
 from llm_assets.store.documents import DocumentTable
 from llm_assets.store.folder import Folder

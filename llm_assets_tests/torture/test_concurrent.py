@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from llm_assets.definitions import PROJECT
-from llm_assets_tests.chain.world import World
 from llm_assets_tests.torture.stores import attempts_on_record, begin_everywhere, leftovers, reading, visible_bytes
+from llm_assets_tests.worlds.world import World
 
 PROCESSES = 4 if os.environ.get("LLM_ASSETS_TORTURE") == "full" else 2
 _RUN = """
 import sys
 from pathlib import Path
-from llm_assets_tests.chain.world import World
+from llm_assets_tests.worlds.world import World
 print(World.below(Path(sys.argv[1])).run_all())
 """
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from llm_assets.cli.demo_data import write_demo_data
 from llm_assets.definitions import PROJECT
+from llm_assets.demo import write_demo_data
 from llm_assets.store.folder import Folder
 from llm_assets_tests.torture.stores import (
     TABLES,

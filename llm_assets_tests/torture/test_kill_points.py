@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_assets.chain.arrivals import source_links
 from llm_assets.definitions import PROJECT
-from llm_assets_tests.chain.world import World
+from llm_assets.project import source_links
 from llm_assets_tests.torture.stores import (
     Reader,
     attempts_on_record,
@@ -24,6 +23,7 @@ from llm_assets_tests.torture.stores import (
     live_generations,
     visible_bytes,
 )
+from llm_assets_tests.worlds.world import World
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
 
@@ -34,7 +34,7 @@ from llm_assets.store import staging, tokenizers
 from llm_assets.store.documents import DocumentTable, StagedSnapshot
 from llm_assets.store.folder import Folder
 from llm_assets.store.token_set import StagedTokenSet
-from llm_assets_tests.chain.world import World
+from llm_assets_tests.worlds.world import World
 
 countdown = int(sys.argv[2])
 

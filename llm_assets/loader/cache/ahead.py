@@ -17,7 +17,7 @@ from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import CacheFolderError
 from llm_assets.loader.cache.supply import Supply
 from llm_assets.loader.cache.table import ExpectedShard
-from llm_assets.store.shards import ShardSetError
+from llm_assets.store.shards.shard_set import ShardSetError
 
 _LOG = logging.getLogger(__name__)
 

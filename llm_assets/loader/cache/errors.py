@@ -1,8 +1,8 @@
-"""What can go wrong with a cache, beside what `llm_assets.store.shards` raises of the sets themselves."""
+"""What can go wrong with a cache, beside what `llm_assets.store.shards.shard_set` raises of the sets themselves."""
 
 from __future__ import annotations
 
-from llm_assets.store.shards import ShardSetError
+from llm_assets.store.shards.shard_set import ShardSetError
 
 
 class ShardUnavailableError(ShardSetError):

@@ -24,7 +24,12 @@ from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import ShardUnavailableError
 from llm_assets.loader.cache.settings import FetchSettings
 from llm_assets.store.folder import Folder
-from llm_assets.store.shards import IndexMalformedError, ShardCorruptError, ShardMissingError, ShardTruncatedError
+from llm_assets.store.shards.shard_set import (
+    IndexMalformedError,
+    ShardCorruptError,
+    ShardMissingError,
+    ShardTruncatedError,
+)
 
 _KNOWN_ENOUGH = 32
 """Answers after which their quantile says what is slow."""

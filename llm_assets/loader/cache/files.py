@@ -30,7 +30,7 @@ from llm_assets.loader.cache.supply import Supply
 from llm_assets.loader.cache.table import ExpectedShard, ExpectedShards
 from llm_assets.store.folder import Folder
 from llm_assets.store.recent_blocks import RecentBlocks
-from llm_assets.store.shards import ShardCorruptError, ShardSetIndex
+from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSetIndex
 
 _TRIES = 3
 """Times a shard is read from the cache before its disk is not trusted any more."""

@@ -12,8 +12,8 @@ from llm_assets.loader.cache.files import CachedFiles
 from llm_assets.loader.cache.plan import Visit
 from llm_assets.loader.cache.settings import CacheSettings
 from llm_assets.store.folder import Folder
-from llm_assets.store.shard_index import INDEX_FILE
-from llm_assets.store.shards import ShardMissingError, ShardSet, ShardSetIndex, ShardSetMissingError
+from llm_assets.store.shards.index import INDEX_FILE
+from llm_assets.store.shards.shard_set import ShardMissingError, ShardSet, ShardSetIndex, ShardSetMissingError
 
 
 class CachedShardSet(ShardSet):

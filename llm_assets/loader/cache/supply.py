@@ -18,7 +18,7 @@ from llm_assets.loader.cache.fetch import Fetcher, Range
 from llm_assets.loader.cache.folder import CacheFolder, Lease, Place, Refusal
 from llm_assets.loader.cache.settings import CacheSettings
 from llm_assets.loader.cache.table import ExpectedShard
-from llm_assets.store.shards import ShardCorruptError
+from llm_assets.store.shards.shard_set import ShardCorruptError
 
 if TYPE_CHECKING:
     from llm_assets.loader.cache.tier import Tier

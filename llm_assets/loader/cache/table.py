@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm_assets.store.shard_checks import ShardBlocks
-from llm_assets.store.shard_table import ShardTable
-from llm_assets.store.shards import ShardSetIndex
+from llm_assets.store.shards.checks import ShardBlocks
+from llm_assets.store.shards.shard_set import ShardSetIndex
+from llm_assets.store.shards.table import ShardTable
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.stages.clean.kernels import uncounted
-from llm_assets.stages.clean.utf8 import decode_within, is_digit
+from llm_assets.kernels.kernel import uncounted
+from llm_assets.kernels.utf8 import decode_within, is_digit
 
 _ZERO = 0x30
 _STOP, _SLASH, _COLON, _HASH, _QUESTION, _AT, _PLUS, _MINUS = 0x2E, 0x2F, 0x3A, 0x23, 0x3F, 0x40, 0x2B, 0x2D

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from llm_assets.stages.clean.judge import Verdicts, judge
-from llm_assets.stages.clean.language import CONFIDENCE, LANGUAGE, judge_language
-from llm_assets.stages.clean.measure import STATISTICS_TYPE
+from llm_assets.stages.clean.language.language import CONFIDENCE, LANGUAGE, judge_language
+from llm_assets.stages.clean.measure.measure import STATISTICS_TYPE
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.pii.apply import COUNTS_TYPE
 

@@ -11,20 +11,20 @@ from typing import Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from llm_assets.contract.by_hash import SplitParameters
+from llm_assets.contract.stage import Parameters
 from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
-from llm_assets.stages.clean.count import StopWords
-from llm_assets.stages.clean.language import Identifier, LanguageParameters
-from llm_assets.stages.clean.line_edits import LineEdits
-from llm_assets.stages.clean.marks import words_of
-from llm_assets.stages.clean.measure import STATISTICS_TYPE, WordSplit
-from llm_assets.stages.clean.normalise import Form
+from llm_assets.stages.clean.edit.line_edits import LineEdits
+from llm_assets.stages.clean.edit.normalise import Form
+from llm_assets.stages.clean.edit.repair import Repairs
+from llm_assets.stages.clean.language.language import Identifier, LanguageParameters
+from llm_assets.stages.clean.measure.count import StopWords
+from llm_assets.stages.clean.measure.measure import STATISTICS_TYPE, WordSplit
 from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
 from llm_assets.stages.clean.pii.spans import PATTERN_KINDS
 from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
-from llm_assets.stages.clean.repair import Repairs
 from llm_assets.stages.clean.rules import Bound, Fraction, LengthRule, Range, Rule, RuleSet
-from llm_assets.stages.sample import SplitParameters
-from llm_assets.stages.stage import Parameters
+from llm_assets.stages.clean.words.marks import words_of
 
 OTHER_LANGUAGES: Final = "*"
 """Among stop words by language, the list for languages that have none of their own."""

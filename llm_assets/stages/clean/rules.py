@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from llm_assets.stages.stage import Parameters
+from llm_assets.contract.stage import Parameters
 
 
 class Bound(StrEnum):

@@ -20,23 +20,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+from llm_assets.contract.by_hash import assign
+from llm_assets.contract.stage import Disposition, StageOutput, code_version
+from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.kernels.unicode_classes import UNICODE_VERSION
 from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
-from llm_assets.stages.clean.count import StopWords
+from llm_assets.stages.clean.edit.line_edits import edit_lines
+from llm_assets.stages.clean.edit.normalise import normalise, normalise_text
+from llm_assets.stages.clean.edit.repair import repair
 from llm_assets.stages.clean.findings import FINDINGS, score_column, verdicts
 from llm_assets.stages.clean.judge import REASONS_TYPE, Verdicts
-from llm_assets.stages.clean.language import LANGUAGE, Identifier, bundled_digest
-from llm_assets.stages.clean.line_edits import edit_lines
-from llm_assets.stages.clean.measure import measure
-from llm_assets.stages.clean.normalise import normalise, normalise_text
+from llm_assets.stages.clean.language.language import LANGUAGE, Identifier, bundled_digest
+from llm_assets.stages.clean.measure.count import StopWords
+from llm_assets.stages.clean.measure.measure import measure
 from llm_assets.stages.clean.parameters import OTHER_LANGUAGES, CleanParameters
 from llm_assets.stages.clean.pii.apply import PiiResult, apply
 from llm_assets.stages.clean.quality.contract import Scorer
-from llm_assets.stages.clean.repair import repair
 from llm_assets.stages.clean.texts import text_buffers
-from llm_assets.stages.clean.unicode_classes import UNICODE_VERSION
-from llm_assets.stages.sample import assign
-from llm_assets.stages.stage import Disposition, StageOutput, code_version
-from llm_assets.store.arrow import byte_lengths
 from llm_assets.store.ledger import Count, Ledger
 
 VERSION: Final = "4"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from llm_assets.store.arrow import string_buffers
+from llm_assets.kernels.arrow import string_buffers
 
 _Number = TypeVar("_Number", bound=np.generic)
 

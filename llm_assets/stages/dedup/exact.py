@@ -15,8 +15,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from llm_assets.stages.stage import Disposition, Parameters, StageOutput, code_version
-from llm_assets.store.arrow import byte_lengths
+from llm_assets.contract.stage import Disposition, Parameters, StageOutput, code_version
+from llm_assets.kernels.arrow import byte_lengths
 from llm_assets.store.ledger import Count, Ledger
 
 VERSION = "1"

@@ -15,8 +15,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from llm_assets.contract.stage import Parameters
 from llm_assets.stages.mix.schedule import whole_weights
-from llm_assets.stages.stage import Parameters
 
 MAX_SEED = 2**63 - 1
 VERSION = re.compile(r"(?P<mixture>[A-Za-z_][A-Za-z0-9_]*)@(?P<version>v[1-9][0-9]*)")

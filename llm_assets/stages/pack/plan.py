@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from llm_assets.stages.stage import Parameters
+from llm_assets.contract.stage import Parameters
 
 MAX_SEQUENCE_LENGTH = 2**20
 MAX_SEED = 2**63 - 1

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from llm_assets.stages.stage import Parameters
+from llm_assets.contract.stage import Parameters
 
 
 class ReadParameters(Parameters):

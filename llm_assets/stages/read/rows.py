@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from llm_assets.contract.stage import Disposition, StageOutput
+from llm_assets.kernels.arrow import byte_lengths
 from llm_assets.stages.read.records import (
     DOC_ID_BYTES,
     RAW_LIMIT,
@@ -20,8 +22,6 @@ from llm_assets.stages.read.records import (
     Record,
     document_id,
 )
-from llm_assets.stages.stage import Disposition, StageOutput
-from llm_assets.store.arrow import byte_lengths
 from llm_assets.store.ledger import Count, Ledger
 
 BATCH_BYTES = 16 << 20

@@ -12,6 +12,7 @@ from typing import IO
 
 import pyarrow as pa
 
+from llm_assets.contract.stage import StageOutput, code_version
 from llm_assets.stages.read.files import InputFile, ReadPart
 from llm_assets.stages.read.lines import read_lines
 from llm_assets.stages.read.parameters import ReadParameters
@@ -20,7 +21,6 @@ from llm_assets.stages.read.rows import RAW_SCHEMA, RowBatch
 from llm_assets.stages.read.streams import Stream, gunzip, plain, unzstd
 from llm_assets.stages.read.table import read_table
 from llm_assets.stages.read.whole import read_whole
-from llm_assets.stages.stage import StageOutput, code_version
 from llm_assets.store.folder import Folder
 
 FileReader = Callable[[IO[bytes], ReadParameters], Iterator[Record]]
@@ -55,7 +55,7 @@ FORMATS: dict[str, FileReader] = {
 
 @dataclass(frozen=True)
 class ReadStage:
-    """Reads the files of a part. Implements `llm_assets.stages.stage.Stage[ReadPart]`."""
+    """Reads the files of a part. Implements `llm_assets.contract.stage.Stage[ReadPart]`."""
 
     parameters: ReadParameters = field(default_factory=ReadParameters)
 

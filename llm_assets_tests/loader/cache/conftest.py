@@ -7,8 +7,8 @@ from pathlib import Path
 import fsspec.config
 import pytest
 
-from llm_assets.store import shard_writer
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards import writer as shard_writer
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.cache.ceph import ceph_server, is_installed
 from llm_assets_tests.loader.cache.servers import CREDENTIALS, FaultyProxy, S3Server, faulty_proxy, moto_server
 from llm_assets_tests.loader.sets import write

@@ -29,7 +29,7 @@ from llm_assets.loader.cache import (
 )
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.folder import MARKER, CacheFolder, Lease, Place
-from llm_assets.store.shards import ShardCorruptError, ShardSet, ShardSetMissingError
+from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSet, ShardSetMissingError
 from llm_assets_tests.loader.cache.conftest import BLOCK
 from llm_assets_tests.loader.sets import plain, write
 

@@ -16,7 +16,7 @@ from fsspec.spec import AbstractFileSystem
 from llm_assets.loader.cache import CacheSettings, files, open_cached
 from llm_assets.loader.cache.folder import MARKER
 from llm_assets.loader.cache.supply import Supply
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.cache.test_cached_sets import FETCH, same, until_true
 
 AHEAD = "shards-ahead"

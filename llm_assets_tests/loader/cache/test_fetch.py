@@ -19,7 +19,7 @@ from llm_assets.loader.cache.errors import ShardUnavailableError
 from llm_assets.loader.cache.fetch import Fetcher, Range
 from llm_assets.loader.cache.settings import FetchSettings
 from llm_assets.store.folder import Folder
-from llm_assets.store.shards import ShardCorruptError, ShardMissingError, ShardTruncatedError
+from llm_assets.store.shards.shard_set import ShardCorruptError, ShardMissingError, ShardTruncatedError
 
 DATA = bytes(range(100))
 SETTINGS = FetchSettings(

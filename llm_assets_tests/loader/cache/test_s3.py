@@ -13,7 +13,7 @@ import pytest
 
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CacheSettings, FetchSettings, ShardUnavailableError, open_cached
-from llm_assets.store.shards import (
+from llm_assets.store.shards.shard_set import (
     ShardCorruptError,
     ShardMissingError,
     ShardSet,

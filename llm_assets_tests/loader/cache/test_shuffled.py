@@ -16,8 +16,8 @@ from fsspec.spec import AbstractFileSystem
 
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CachedShardSet, CacheSettings, FetchSettings, open_cached
-from llm_assets.store import shard_writer
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards import writer as shard_writer
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.cache.test_cached_sets import cached, largest, until_true
 from llm_assets_tests.loader.sets import plain, write
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from llm_assets.loader.cache import CachedShardSet, CacheSettings, FetchSettings, RedisSettings, open_cached
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.cache.servers import free_port, stopped_at_the_end, wait_for
 
 pytestmark = [

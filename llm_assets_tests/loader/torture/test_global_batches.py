@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llm_assets.loader import TokenLoader
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import joined, write
 
 pytestmark = pytest.mark.torture

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from llm_assets.loader import TokenLoader
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import write
 from llm_assets_tests.loader.torture.trainer import (
     BATCH,

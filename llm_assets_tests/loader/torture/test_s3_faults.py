@@ -19,8 +19,8 @@ import pytest
 
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CachedShardSet, CacheSettings, FetchSettings, open_cached
-from llm_assets.store import shard_writer
-from llm_assets.store.shards import ShardSet, ShardSetError
+from llm_assets.store.shards import writer as shard_writer
+from llm_assets.store.shards.shard_set import ShardSet, ShardSetError
 from llm_assets_tests.loader.cache.servers import CREDENTIALS, Faults, FaultyProxy, S3Server
 from llm_assets_tests.loader.sets import write
 from llm_assets_tests.loader.torture.trials import FULL, seed, trials

@@ -11,14 +11,14 @@ import pytest
 import xxhash
 
 from llm_assets.loader import TokenLoader
-from llm_assets.store import shard_checks
 from llm_assets.store.folder import Folder
-from llm_assets.store.shard_checks import record_values, sealed_record
-from llm_assets.store.shard_files import MappedFiles
-from llm_assets.store.shard_index import INDEX_FILE, Shard, ShardSetIndex, shard_name
-from llm_assets.store.shard_table import encode_table
-from llm_assets.store.shard_writer import BLOCK_BYTES, ShardSetWriter
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards import checks as shard_checks
+from llm_assets.store.shards.checks import record_values, sealed_record
+from llm_assets.store.shards.files import MappedFiles
+from llm_assets.store.shards.index import INDEX_FILE, Shard, ShardSetIndex, shard_name
+from llm_assets.store.shards.shard_set import ShardSet
+from llm_assets.store.shards.table import encode_table
+from llm_assets.store.shards.writer import BLOCK_BYTES, ShardSetWriter
 from llm_assets_tests.loader.torture.trials import FULL
 
 pytestmark = pytest.mark.torture

@@ -19,8 +19,8 @@ import pytest
 
 from llm_assets.loader.cache import CacheSettings, FetchSettings, open_cached
 from llm_assets.loader.cache.folder import MARKER
-from llm_assets.store import shard_writer
-from llm_assets.store.shards import ShardSet
+from llm_assets.store.shards import writer as shard_writer
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import write
 from llm_assets_tests.loader.torture import slow_files
 from llm_assets_tests.loader.torture.trials import seed, trials

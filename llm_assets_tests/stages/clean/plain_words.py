@@ -6,9 +6,9 @@ import re
 from functools import cache
 from itertools import pairwise
 
-from llm_assets.stages.clean.lexicon import CUTS, EXCEPTION, JOINED, UNIT
-from llm_assets.stages.clean.marks import entries, mark_flags
-from llm_assets.stages.clean.punctuation import (
+from llm_assets.stages.clean.words.lexicon import CUTS, EXCEPTION, JOINED, UNIT
+from llm_assets.stages.clean.words.marks import entries, mark_flags
+from llm_assets.stages.clean.words.punctuation import (
     ANYWHERE,
     BEFORE_STOP,
     CAPITAL,

@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 import pytest
 
-from llm_assets.stages.clean.line_edits import LineEdits
+from llm_assets.contract.stage import Disposition
+from llm_assets.stages.clean.edit.line_edits import LineEdits
+from llm_assets.stages.clean.edit.repair import Repairs
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherRepetition
-from llm_assets.stages.clean.repair import Repairs
 from llm_assets.stages.clean.stage import CleanStage
-from llm_assets.stages.stage import Disposition
 from llm_assets_tests.stages.clean.odd_text import raw_batch, real_data
 
 EVERYTHING = CleanStage(

@@ -18,7 +18,7 @@ from benchmarks.verdict_agreement import (
     wikitext_articles,
     with_same_words,
 )
-from llm_assets.stages.clean.marks import words_of
+from llm_assets.stages.clean.words.marks import words_of
 from llm_assets_tests.stages.clean.odd_text import real_data
 
 DOCUMENTS = {

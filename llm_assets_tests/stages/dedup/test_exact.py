@@ -7,6 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_assets.contract.stage import Disposition
 from llm_assets.stages.dedup.exact import (
     DUPLICATE,
     VERDICT_SCHEMA,
@@ -15,7 +16,6 @@ from llm_assets.stages.dedup.exact import (
     DedupPart,
     DedupStage,
 )
-from llm_assets.stages.stage import Disposition
 from llm_assets.store.ledger import Count, Ledger
 
 Corpus = dict[str, list[str]]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from llm_assets.contract.stage import code_version
 from llm_assets.stages.mix.plan import Available, MixParameters, MixturePlan, ShareError, plan_mixture
-from llm_assets.stages.stage import code_version
 
 NAMES = ["books", "code", "web", "wiki"]
 recipes = st.dictionaries(

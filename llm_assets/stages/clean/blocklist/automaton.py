@@ -15,9 +15,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.blocklist.folding import FOLDS, SPACE, WORD, Folding, units
 from llm_assets.stages.clean.blocklist.table import NOT_FOUND, Table, add_byte, build_table, may_have, pick, start_of
-from llm_assets.stages.clean.utf8 import decode
 
 ROOT: Final = 0
 

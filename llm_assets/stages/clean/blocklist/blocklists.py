@@ -20,7 +20,7 @@ from llm_assets.stages.clean.blocklist.entries import ListFile
 from llm_assets.stages.clean.blocklist.folding import folding
 from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
 from llm_assets.stages.clean.blocklist.words import build_words, count_words
-from llm_assets.stages.clean.normalise import Form, normalise
+from llm_assets.stages.clean.edit.normalise import Form, normalise
 from llm_assets.stages.clean.texts import text_buffers
 
 LABELS_TYPE: Final = pa.list_(pa.large_string())

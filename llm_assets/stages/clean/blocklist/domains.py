@@ -21,6 +21,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.blocklist.automaton import (
     CHUNK,
     COLUMNS,
@@ -39,7 +40,6 @@ from llm_assets.stages.clean.blocklist.automaton import (
 from llm_assets.stages.clean.blocklist.entries import MAX_HOST, Address
 from llm_assets.stages.clean.blocklist.folding import WORD, Folding, units
 from llm_assets.stages.clean.blocklist.table import NOT_FOUND, Table, add_byte, build_table, find, may_have, start_of
-from llm_assets.stages.clean.utf8 import decode
 
 _SPACE, _HASH, _AMPERSAND, _HYPHEN, _DOT, _SLASH = 0x20, 0x23, 0x26, 0x2D, 0x2E, 0x2F
 _ZERO, _NINE, _COLON, _QUESTION, _AT, _BACKSLASH = 0x30, 0x39, 0x3A, 0x3F, 0x40, 0x5C

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import idna
 
 from llm_assets.stages.clean.blocklist.folding import is_letter
-from llm_assets.stages.clean.normalise import Form, normalise_text
+from llm_assets.stages.clean.edit.normalise import Form, normalise_text
 from llm_assets.store.folder import read_uri
 
 EntryT = TypeVar("EntryT")

@@ -7,8 +7,8 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from llm_assets.contract.stage import Parameters
 from llm_assets.stages.clean.rules import Bound, Rule
-from llm_assets.stages.stage import Parameters
 
 MAX_BLOCKLISTS: Final = 64
 """Of one source: which lists an entry is on is kept in 64 bits."""

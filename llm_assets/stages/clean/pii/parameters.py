@@ -14,9 +14,9 @@ from typing import Final, Literal, Self
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
+from llm_assets.contract.stage import Parameters
 from llm_assets.stages.clean.pii.find import find
 from llm_assets.stages.clean.pii.spans import KINDS, PATTERN_KINDS, Kind
-from llm_assets.stages.stage import Parameters
 
 _PLACEHOLDER: Final = re.compile(r"(?:<[^<>\[\]{}]+>|\[[^<>\[\]{}]+\]|\{{1,2}[^<>\[\]{}]+\}{1,2})")
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llm_assets.stages.clean.normalise import normalise
+from llm_assets.contract.by_hash import Hashes, hashes, sampled
+from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.stages.clean.edit.normalise import normalise
 from llm_assets.stages.clean.quality.parameters import DrawParameters
-from llm_assets.stages.sample import Hashes, hashes, sampled
-from llm_assets.store.arrow import byte_lengths
 from llm_assets.store.ledger import Count
 
 _PURPOSE = "quality"  # of the hash, so that this draw is independent of samples and splits

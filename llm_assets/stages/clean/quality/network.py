@@ -13,8 +13,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.stages.clean.fasttext.model import Classifier, ModelError, read_classifier
-from llm_assets.stages.clean.fasttext.predict import NOTHING, Network, fnv, is_space, ones
+from llm_assets.stages.clean.language.model import Classifier, ModelError, read_classifier
+from llm_assets.stages.clean.language.predict import NOTHING, Network, fnv, is_space, ones
 
 _Bytes = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]

@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from llm_assets.stages.clean.normalise import Form
-from llm_assets.stages.stage import Parameters
+from llm_assets.contract.stage import Parameters
+from llm_assets.stages.clean.edit.normalise import Form
 
 
 class DrawParameters(Parameters):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from llm_assets.stages.clean.fasttext.model import Classifier, ModelError
+from llm_assets.stages.clean.language.model import Classifier, ModelError
 from llm_assets.stages.clean.quality.contract import QualityModelError, Scorer
 from llm_assets.stages.clean.quality.network import label_probabilities, read_ngram_classifier
 from llm_assets.stages.clean.quality.transformer import open_transformer

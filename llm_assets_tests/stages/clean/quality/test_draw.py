@@ -11,9 +11,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_assets.contract.by_hash import hashes
 from llm_assets.stages.clean.quality.draw import Drawn, draw
 from llm_assets.stages.clean.quality.parameters import DrawParameters
-from llm_assets.stages.sample import hashes
 from llm_assets.store.ledger import Count
 
 

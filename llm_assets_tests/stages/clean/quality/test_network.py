@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.fasttext.model import ModelError
-from llm_assets.stages.clean.fasttext.predict import hash_word
+from llm_assets.stages.clean.language.model import ModelError
+from llm_assets.stages.clean.language.predict import hash_word
 from llm_assets.stages.clean.quality import network
 from llm_assets.stages.clean.quality.network import label_probabilities, read_ngram_classifier
 from llm_assets.stages.clean.texts import text_buffers
-from llm_assets_tests.stages.clean.fasttext.model_files import HIERARCHICAL, NEGATIVE, SOFTMAX, WORDS, ModelFile
+from llm_assets_tests.stages.clean.language.model_files import HIERARCHICAL, NEGATIVE, SOFTMAX, WORDS, ModelFile
 from llm_assets_tests.stages.clean.odd_text import column, odd_text
 
 

@@ -13,7 +13,7 @@ from llm_assets.stages.clean.quality.given import read_given
 from llm_assets.stages.clean.quality.parameters import FileParameters, QualityModelParameters, TransformersParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.store.models import FrozenModel
-from llm_assets_tests.stages.clean.fasttext.model_files import HIERARCHICAL, SOFTMAX, ModelFile
+from llm_assets_tests.stages.clean.language.model_files import HIERARCHICAL, SOFTMAX, ModelFile
 from llm_assets_tests.stages.clean.odd_text import column
 
 TEXTS = column(["the of", "", "naïve 日本"])

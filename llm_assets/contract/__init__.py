@@ -1,0 +1,1 @@
+"""What all partitions share, whatever their stage: links, engines, parts, ledgers of parts. Knows no Dagster."""

@@ -1,0 +1,189 @@
+"""The contract of a link: how one asset of the chain makes one partition.
+
+A link names its inputs, makes a staged partition from them, and checks it. Guarantees that `make` leaves
+nothing behind when it fails. Whether a failed check blocks, and when a link runs, is decided above.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from llm_assets.contract.engine import LocalEngine
+from llm_assets.contract.histograms import Histogram
+from llm_assets.store.layout import Store
+from llm_assets.store.ledger import Count, Ledger
+from llm_assets.store.manifest import Input, Manifest, Staged, fingerprint
+
+StagedT = TypeVar("StagedT", bound=Staged)
+
+
+class MissingInputError(RuntimeError):
+    """An input that is not there yet: names it and what to run first."""
+
+
+class State(StrEnum):
+    """Of a partition.
+
+    Never made; its last attempt failed a blocking check; made from other inputs, code or parameters than now;
+    up to date.
+    """
+
+    MISSING = "missing"
+    REFUSED = "refused"
+    STALE = "stale"
+    CURRENT = "current"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of an asset. One that blocks keeps the partition from being committed."""
+
+    name: str
+    description: str
+    blocking: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found. `message` says in a sentence what was compared."""
+
+    check: str
+    passed: bool
+    message: str
+    details: Mapping[str, float | int | str] = field(default_factory=dict[str, float | int | str])
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a person looks at: sizes, distributions, samples. All of it computed from the staged data.
+
+    `tables` are counts and their like. `reasons` is the order in which reasons for dropping count, where there is one.
+    `curves` are values at step 1, 2, … by title, float64 [steps].
+    """
+
+    rows: int
+    bytes: int
+    columns: pa.Schema
+    values: Mapping[str, float | int | str] = field(default_factory=dict[str, float | int | str])
+    histograms: Mapping[str, Histogram] = field(default_factory=dict[str, Histogram])
+    samples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict[str, Sequence[Mapping[str, str]]])
+    tables: Mapping[str, Sequence[Mapping[str, str | int]]] = field(
+        default_factory=dict[str, Sequence[Mapping[str, str | int]]]
+    )
+    reasons: Sequence[str] = ()
+    curves: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict[str, npt.NDArray[np.float64]])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a link needs to make a partition."""
+
+    store: Store
+    engine: LocalEngine
+    partition: str
+
+
+LEDGER_BALANCES = Check(
+    "ledger_balances",
+    "What came in equals what was kept, dropped and quarantined, equals what the stage before put out, "
+    "and equals what was written.",
+)
+
+
+class Link(ABC, Generic[StagedT]):
+    """One asset of the chain."""
+
+    @property
+    @abstractmethod
+    def asset(self) -> str:
+        """Key of the asset, as `docs/cleaned`."""
+
+    @property
+    @abstractmethod
+    def code_version(self) -> str:
+        """Changes whenever the output could."""
+
+    @property
+    @abstractmethod
+    def checks(self) -> Sequence[Check]:
+        """The checks that `check` yields an outcome for."""
+
+    @abstractmethod
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """What the partition would be made from now. Raises MissingInputError."""
+
+    @abstractmethod
+    def committed(self, store: Store, partition: str) -> Manifest | None:
+        """Manifest of the committed partition."""
+
+    @abstractmethod
+    def make(self, work: Work) -> StagedT:
+        """Make the partition, staged. Raises MissingInputError, and whatever goes wrong."""
+
+    @abstractmethod
+    def check(self, staged: StagedT, store: Store) -> Iterator[Outcome]:
+        """An outcome for each of `checks`."""
+
+    @abstractmethod
+    def describe(self, staged: StagedT) -> Description:
+        """What a person looks at."""
+
+    def fingerprint(self, store: Store, partition: str) -> str | None:
+        """What the partition would be made from now; None where an input is missing."""
+        try:
+            inputs = self.inputs(store, partition)
+        except MissingInputError:
+            return None
+        return fingerprint(self.code_version, {name: value.digest for name, value in inputs.items()})
+
+    def state(self, store: Store, partition: str) -> State:
+        """Whether the partition is made, and made from what it would be made from now."""
+        manifest, now = self.committed(store, partition), self.fingerprint(store, partition)
+        if manifest is not None and manifest.fingerprint == now:
+            return State.CURRENT
+        refusal = store.refusals.get(self.asset, partition)
+        if refusal is not None and refusal.fingerprint == now:
+            return State.REFUSED
+        return State.MISSING if manifest is None else State.STALE
+
+
+def balance_outcome(ledger: Ledger, upstream: Count | None, written: Mapping[str, tuple[int, int]]) -> Outcome:
+    """The `ledger_balances` outcome.
+
+    `upstream` is the output of the stage before. `written` maps what was counted in the staged files to
+    (counted, expected by the ledger).
+    """
+    problems = [
+        f"{unit}: {incoming:,} came in, {accounted:,} are accounted for"
+        for (unit, incoming), accounted in zip(
+            ledger.incoming.as_dict().items(), ledger.accounted.as_dict().values(), strict=True
+        )
+        if incoming != accounted
+    ]
+    if upstream is not None and upstream != ledger.incoming:
+        problems.append(f"the stage before put out {upstream}, but {ledger.incoming} came in")
+    problems += [
+        f"{name}: {counted:,} in the files, {expected:,} in the ledger"
+        for name, (counted, expected) in written.items()
+        if counted != expected
+    ]
+    message = "; ".join(problems) or (
+        f"{ledger.incoming.documents:,} in = {ledger.kept.documents:,} kept + "
+        f"{ledger.dropped_total.documents:,} dropped + {ledger.quarantined_total.documents:,} quarantined"
+    )
+    return Outcome(LEDGER_BALANCES.name, not problems, message, {"problems": len(problems)})
+
+
+def rate_outcome(check: str, part: int, whole: int, limit: float, what: str) -> Outcome:
+    """An outcome that fails where `part / whole` is over the limit."""
+    rate = part / whole if whole else 0.0
+    message = f"{rate:.2%} {what} ({part:,} of {whole:,}); the limit is {limit:.2%}"
+    return Outcome(check, rate <= limit, message, {"rate": rate, "limit": limit})

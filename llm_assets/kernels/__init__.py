@@ -1,0 +1,1 @@
+"""Compiled functions that several stages need, and the decorator that compiles them. Knows bytes and arrays only."""

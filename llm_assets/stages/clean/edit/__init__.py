@@ -1,0 +1,1 @@
+"""Edits of a text before it is measured: repair, normalisation, line edits."""

@@ -1,0 +1,119 @@
+"""The link from `raw` to `<source>/cleaned`: documents that passed, and the others with every rule they broke."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from llm_assets.contract.documents import DocumentLink
+from llm_assets.contract.link import (
+    LEDGER_BALANCES,
+    Check,
+    Description,
+    MissingInputError,
+    Outcome,
+    Work,
+    balance_outcome,
+)
+from llm_assets.contract.stage import Disposition
+from llm_assets.stages.clean.checks import CHECKS, CleanLimits, cleaned_outcomes
+from llm_assets.stages.clean.parameters import CleanParameters
+from llm_assets.stages.clean.quality.link import QualityModelLink
+from llm_assets.stages.clean.quality.scorer import open_scorer
+from llm_assets.stages.clean.report import describe_cleaned
+from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
+from llm_assets.stages.read.link import RawLink
+from llm_assets.store.documents import Snapshot, StagedSnapshot
+from llm_assets.store.folder import read_uri
+from llm_assets.store.layout import Store
+from llm_assets.store.manifest import Input, Manifest, partition_name
+
+DOCUMENTS_KEPT = Check("documents_kept", "At least one document passed the rules.")
+_DIGESTED = [name for name in CLEANED_SCHEMA.names if name != "text"]
+"""All columns but the text, which `content_hash` stands for."""
+_READ = ["doc_id", "id", "text", "metadata", "file", "record", "byte_offset"]
+
+
+@dataclass(frozen=True)
+class CleanedLink(DocumentLink):
+    """Cleans one snapshot of a source. `models` are those that the parameters name."""
+
+    source: str
+    raw: RawLink
+    parameters: CleanParameters
+    limits: CleanLimits = field(default_factory=CleanLimits)
+    models: tuple[QualityModelLink, ...] = ()
+
+    stage_name = "cleaned"
+    schema = CLEANED_SCHEMA
+    digested: ClassVar = dict.fromkeys((Disposition.KEPT, Disposition.REJECTED, Disposition.QUARANTINED), _DIGESTED)
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`."""
+        return CleanStage(self.parameters).code_version
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        return LEDGER_BALANCES, DOCUMENTS_KEPT, *CHECKS
+
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """The raw snapshot, the models that score it, and the files that the parameters name."""
+        return self._inputs(store, self.raw.opened(store, partition).manifest)
+
+    def _inputs(self, store: Store, raw: Manifest) -> dict[str, Input]:
+        models = {name: value for each in self.models for name, value in each.as_input(store).items()}
+        return {raw.name: raw.as_input, **models, **_named_files(self.parameters)}
+
+    def make(self, work: Work) -> StagedSnapshot:
+        """See `Link`."""
+        raw = self.raw.opened(work.store, work.partition)
+        stage = CleanStage(self.parameters, {each.name: open_scorer(each.open(work.store)) for each in self.models})
+        parts = [raw.batches(Disposition.KEPT, _READ, part) for part in raw.parts]
+        return self.stage_parts(work, stage, parts, self._inputs(work.store, raw.manifest))
+
+    def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        manifest, ledger = staged.manifest, staged.manifest.ledger
+        written = {
+            "kept documents": (staged.count(Disposition.KEPT), ledger.kept.documents),
+            "rejected documents": (staged.count(Disposition.REJECTED), ledger.dropped_total.documents),
+            "quarantined documents": (staged.count(Disposition.QUARANTINED), ledger.quarantined_total.documents),
+        }
+        read = manifest.inputs[partition_name(self.raw.asset, manifest.partition)].generation
+        raw = self.raw.opened(store, manifest.partition, read).manifest
+        yield balance_outcome(ledger, raw.ledger.output, written)
+        kept = ledger.kept.documents
+        yield Outcome(DOCUMENTS_KEPT.name, kept > 0, f"{kept:,} documents passed")
+        yield from cleaned_outcomes(ledger, staged, self._before(store, manifest.partition), self.limits)
+
+    def _before(self, store: Store, partition: str) -> tuple[str, Snapshot] | None:
+        """The last committed one of the snapshots that were registered before this."""
+        table = self.table(store)
+        for name in reversed(store.order(self.source).earlier(partition)):
+            snapshot = table.snapshot(name)
+            if snapshot is not None and snapshot.manifest.code_version.startswith(f"{VERSION}-"):
+                return name, snapshot
+        return None
+
+    def describe(self, staged: StagedSnapshot) -> Description:
+        """See `Link`."""
+        return describe_cleaned(staged, staged.size, staged.manifest.ledger, self.parameters)
+
+
+def _named_files(parameters: CleanParameters) -> dict[str, Input]:
+    """The files that the parameters name, by their bytes. Raises MissingInputError."""
+    uris = [uri for each in parameters.blocklists for uri in (each.words, each.domains) if uri is not None]
+    if parameters.language is not None and parameters.language.model is not None:
+        uris.append(parameters.language.model)
+    return {f"file/{uri}": Input(_digest_of(uri), "") for uri in uris}
+
+
+def _digest_of(uri: str) -> str:
+    try:
+        return hashlib.blake2b(read_uri(uri), digest_size=16).hexdigest()
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{uri} is not there: the source's `clean` names it") from error

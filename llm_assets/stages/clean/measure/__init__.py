@@ -1,0 +1,1 @@
+"""Statistics of a document, and what they are compared with."""

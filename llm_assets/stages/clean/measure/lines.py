@@ -1,0 +1,275 @@
+"""The kernel of `measure` that looks at lines and paragraphs: how long they are, how they end, which are repeated.
+
+Guarantees exact answers in time proportional to the bytes: every line and paragraph is told from every other. A line
+here is what stands between line feeds, as in the rules of Gopher's repetition and of FineWeb; the lines of
+`str.splitlines()` are counted in `count`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from llm_assets.kernels.hashing import hash_bytes, same_bytes
+
+# Columns of the counts, each of one document. "Full" lines have more than white space.
+LINE_FEEDS: Final = 0
+FULL_LINES: Final = 1
+FULL_LINE_CHARACTERS: Final = 2
+LONGEST_LINE: Final = 3
+SHORT_LINES: Final = 4  # full ones
+PUNCTUATED_LINES: Final = 5  # full ones
+DUPLICATE_FULL_LINE_CHARACTERS: Final = 6
+RUNS: Final = 7  # what a split at runs of line feeds yields
+DUPLICATE_RUNS: Final = 8
+DUPLICATE_RUN_CHARACTERS: Final = 9
+PARAGRAPHS: Final = 10
+DUPLICATE_PARAGRAPHS: Final = 11
+DUPLICATE_PARAGRAPH_CHARACTERS: Final = 12
+COLUMNS: Final = 13
+
+SHORT: Final = 30
+
+_LINE_FEED: Final = 0x0A
+_Bytes = npt.NDArray[np.uint8]
+_Offsets = npt.NDArray[np.int64]
+_Integers = npt.NDArray[np.int32]
+
+
+@numba.njit(nogil=True, cache=True)
+def count_lines(offsets: _Offsets, data: _Bytes, classes: _Bytes, space: int, terminal: int) -> npt.NDArray[np.int64]:
+    """Counts of every document: int64[documents, COLUMNS].
+
+    Document i is `data[offsets[i]:offsets[i + 1]]`; `classes` is `class_table()`, in which `space` and `terminal` are
+    the flags of white space and of what ends a sentence. A text is under 2 GiB.
+    """
+    counts = np.zeros((len(offsets) - 1, COLUMNS), np.int64)
+    # Of each line or paragraph its first byte, its size and its hash; then the table in which they are looked up.
+    starts, sizes = np.empty(256, np.int32), np.empty(256, np.int32)
+    hashes, slots = np.empty(256, np.uint64), np.empty(512, np.int32)
+    for document in range(len(counts)):
+        text = data[offsets[document] : offsets[document + 1]]
+        if len(text) == 0:
+            continue
+        row = counts[document]
+        row[LINE_FEEDS] = _line_feeds(text)
+        ascii_only = _is_ascii(text)
+        room = row[LINE_FEEDS] + 1
+        if room > len(starts):
+            starts, sizes = np.empty(2 * room, np.int32), np.empty(2 * room, np.int32)
+            hashes, slots = np.empty(2 * room, np.uint64), np.empty(_table_size(2 * room), np.int32)
+        lines = _split(text, starts, sizes)
+        _count_lines(text, starts[:lines], sizes[:lines], hashes, slots, classes, space, terminal, ascii_only, row)
+        paragraphs = _paragraphs(text, starts, sizes, lines, classes, space)
+        _count_paragraphs(text, starts[:paragraphs], sizes[:paragraphs], hashes, slots, ascii_only, row)
+    return counts
+
+
+@numba.njit(nogil=True, cache=True)
+def _line_feeds(text: _Bytes) -> int:
+    found = 0
+    for position in range(len(text)):
+        found += text[position] == _LINE_FEED
+    return found
+
+
+@numba.njit(nogil=True, cache=True)
+def _is_ascii(text: _Bytes) -> bool:
+    together = np.uint8(0)
+    for position in range(len(text)):
+        together |= text[position]
+    return int(together) < 0x80
+
+
+@numba.njit(nogil=True, cache=True)
+def _table_size(entries: int) -> int:
+    size = 16
+    while size < 2 * entries:
+        size *= 2
+    return size
+
+
+@numba.njit(nogil=True, cache=True)
+def _split(text: _Bytes, starts: _Integers, sizes: _Integers) -> int:
+    """The lines that are not empty, in order; returns how many."""
+    lines = start = 0
+    for position in range(len(text)):
+        if text[position] == _LINE_FEED:
+            starts[lines], sizes[lines] = start, position - start
+            lines += position > start
+            start = position + 1
+    if start < len(text):
+        starts[lines], sizes[lines] = start, len(text) - start
+        lines += 1
+    return lines
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_lines(
+    text: _Bytes,
+    starts: _Integers,
+    sizes: _Integers,
+    hashes: npt.NDArray[np.uint64],
+    slots: _Integers,
+    classes: _Bytes,
+    space: int,
+    terminal: int,
+    ascii_only: bool,
+    row: npt.NDArray[np.int64],
+) -> None:
+    mask = _table_size(len(starts)) - 1
+    slots[: mask + 1] = 0
+    for line in range(len(starts)):
+        start, size = int(starts[line]), int(sizes[line])
+        characters = size if ascii_only else _characters(text[start : start + size])
+        repeated = _seen(text, starts, sizes, hashes, slots, mask, line)
+        row[DUPLICATE_RUNS] += repeated
+        row[DUPLICATE_RUN_CHARACTERS] += characters * repeated
+        row[LONGEST_LINE] = max(row[LONGEST_LINE], characters)
+        if ((classes[text[start]] & space) | (text[start] & 0x80)) and _blank(
+            text, start, start + size, classes, space
+        ):
+            continue
+        row[FULL_LINES] += 1
+        row[FULL_LINE_CHARACTERS] += characters
+        row[SHORT_LINES] += characters <= SHORT
+        row[PUNCTUATED_LINES] += (
+            classes[text[start + size - 1] if ascii_only else _last(text, start, start + size)] & terminal
+        ) != 0
+        row[DUPLICATE_FULL_LINE_CHARACTERS] += characters * repeated
+    # A split at runs of line feeds also yields what is before a run at the very start, and behind one at the end.
+    empty = int(text[0] == _LINE_FEED) + int(text[-1] == _LINE_FEED)
+    row[RUNS] = len(starts) + empty
+    row[DUPLICATE_RUNS] += empty == 2
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_paragraphs(
+    text: _Bytes,
+    starts: _Integers,
+    sizes: _Integers,
+    hashes: npt.NDArray[np.uint64],
+    slots: _Integers,
+    ascii_only: bool,
+    row: npt.NDArray[np.int64],
+) -> None:
+    mask = _table_size(len(starts)) - 1
+    slots[: mask + 1] = 0
+    row[PARAGRAPHS] = len(starts)
+    for paragraph in range(len(starts)):
+        if _seen(text, starts, sizes, hashes, slots, mask, paragraph):
+            start, size = int(starts[paragraph]), int(sizes[paragraph])
+            row[DUPLICATE_PARAGRAPHS] += 1
+            row[DUPLICATE_PARAGRAPH_CHARACTERS] += size if ascii_only else _characters(text[start : start + size])
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _seen(
+    text: _Bytes,
+    starts: _Integers,
+    sizes: _Integers,
+    hashes: npt.NDArray[np.uint64],
+    slots: _Integers,
+    mask: int,
+    stretch: int,
+) -> bool:
+    """Whether the stretch of that number equals an earlier one; if not, it enters the table."""
+    start, size = int(starts[stretch]), int(sizes[stretch])
+    key = hash_bytes(text, start, size)
+    slot = np.int64(key & np.uint64(mask))
+    while slots[slot] != 0:
+        earlier = slots[slot] - 1
+        equal = hashes[earlier] == key and sizes[earlier] == size
+        if equal and same_bytes(text, int(starts[earlier]), start, size):
+            return True
+        slot = (slot + 1) & mask
+    slots[slot] = stretch + 1
+    hashes[stretch] = key
+    return False
+
+
+@numba.njit(nogil=True, cache=True)
+def _paragraphs(text: _Bytes, starts: _Integers, sizes: _Integers, lines: int, classes: _Bytes, space: int) -> int:
+    """In place of the lines, the paragraphs of `text.strip()`: what stands between two or more line feeds."""
+    start, end = _stripped(text, classes, space)
+    paragraphs = 0
+    following = -1
+    for line in range(lines):
+        line_start = max(start, int(starts[line]))
+        line_end = min(end, int(starts[line]) + int(sizes[line]))
+        if line_start >= line_end:
+            continue
+        if line_start == following:
+            sizes[paragraphs - 1] = line_end - starts[paragraphs - 1]
+        else:
+            starts[paragraphs], sizes[paragraphs] = line_start, line_end - line_start
+            paragraphs += 1
+        following = line_end + 1
+    return paragraphs
+
+
+@numba.njit(nogil=True, cache=True)
+def _stripped(text: _Bytes, classes: _Bytes, space: int) -> tuple[int, int]:
+    """Where `text.strip()` starts and ends."""
+    start, end = 0, len(text)
+    while start < end:
+        following = start + 1
+        while following < end and text[following] & 0xC0 == 0x80:
+            following += 1
+        if not classes[_code(text, start, following)] & space:
+            break
+        start = following
+    while end > start:
+        last = end - 1
+        while last > start and text[last] & 0xC0 == 0x80:
+            last -= 1
+        if not classes[_code(text, last, end)] & space:
+            break
+        end = last
+    return start, end
+
+
+@numba.njit(nogil=True, cache=True)
+def _blank(text: _Bytes, start: int, end: int, classes: _Bytes, space: int) -> bool:
+    while start < end:
+        following = start + 1
+        while following < end and text[following] & 0xC0 == 0x80:
+            following += 1
+        if not classes[_code(text, start, following)] & space:
+            return False
+        start = following
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def _last(text: _Bytes, start: int, end: int) -> int:
+    """The last code point of `text[start:end]`, which is not empty."""
+    last = end - 1
+    while last > start and text[last] & 0xC0 == 0x80:
+        last -= 1
+    return _code(text, last, end)
+
+
+@numba.njit(nogil=True, cache=True)
+def _code(text: _Bytes, start: int, end: int) -> int:
+    """The code point in these one to four bytes; of bytes that are none, some number that is a code point."""
+    lead = int(text[start])
+    size = end - start
+    if lead < 0x80 or size < 2:
+        return lead
+    code = lead & (0xFF >> min(size + 1, 7))
+    for position in range(start + 1, min(end, start + 4)):
+        code = code << 6 | (int(text[position]) & 0x3F)
+    return min(code, 0x10FFFF)
+
+
+@numba.njit(nogil=True, cache=True)
+def _characters(stretch: _Bytes) -> int:
+    """How many code points: bytes that do not continue one."""
+    characters = 0
+    for position in range(len(stretch)):
+        characters += (stretch[position] & 0xC0) != 0x80
+    return characters

@@ -1,0 +1,265 @@
+"""Numbers about each document, in one pass over a column; no Python object per document or word.
+
+Guarantees that every statistic means what its entry in `STATISTICS` says, in terms of Python's `str`, and that
+it depends on the document alone. It compares nothing with a threshold: that is `judge`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from llm_assets.kernels.unicode_classes import class_table
+from llm_assets.stages.clean.edit import phrases
+from llm_assets.stages.clean.measure import count, lines, ngrams
+from llm_assets.stages.clean.texts import text_buffers
+from llm_assets.stages.clean.words.marks import splitter
+
+WordSplit = Literal["white_space", "punctuation"]
+"""What separates words: white space alone, or punctuation marks too, which are words themselves (`punctuation`)."""
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number measured of every document: its name, its Arrow type, and what exactly it is."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+STATISTICS: Final = (
+    Statistic("bytes", pa.int64(), "bytes of the text in UTF-8"),
+    Statistic("characters", pa.int64(), "code points: len(text)"),
+    Statistic("lines", pa.int64(), "len(text.splitlines()): blank lines count, an empty text has none"),
+    Statistic("words", pa.int64(), "len(text.split()), or the words that `punctuation` finds"),
+    Statistic("non_symbol_words", pa.int64(), "words with a character that `is_symbol` denies"),
+    Statistic("stop_words", pa.int64(), "how many different stop words are a word of the text, case and all"),
+    Statistic("mean_word_length", pa.float64(), "characters per word, over the non-symbol words"),
+    Statistic("hash_ratio", pa.float64(), "text.count('#') per word"),
+    Statistic("ellipsis_ratio", pa.float64(), "text.count('...') + text.count('…') per word"),
+    Statistic("bullet_line_fraction", pa.float64(), "lines whose first non-space is '•' or '-'"),
+    Statistic("ellipsis_line_fraction", pa.float64(), "lines that end, but for spaces, with '...' or '…'"),
+    Statistic("alphabetic_word_fraction", pa.float64(), "words with a character that str.isalpha grants"),
+    Statistic("digit_fraction", pa.float64(), "characters that str.isdigit grants"),
+    Statistic("upper_case_fraction", pa.float64(), "characters that str.isupper grants"),
+    Statistic("space_fraction", pa.float64(), "characters that str.isspace grants"),
+    Statistic("longest_word", pa.int64(), "characters of the longest word"),
+    Statistic("upper_case_word_fraction", pa.float64(), "words of which str.isupper grants every character"),
+    Statistic("sentences", pa.int64(), "per line, ends of sentences, and the rest of the line where it has words"),
+    Statistic("terminal_line_fraction", pa.float64(), "lines that end, but for spaces, with one of .?!\"' and not ..."),
+    Statistic("newline_ratio", pa.float64(), "text.count('\\n') per word"),
+    Statistic("longest_line", pa.int64(), "characters of the longest line between line feeds"),
+    Statistic("mean_line_length", pa.float64(), "characters per full line"),
+    Statistic("short_line_fraction", pa.float64(), "full lines of at most 30 characters"),
+    Statistic("punctuated_line_fraction", pa.float64(), "full lines whose very last character `is_terminal`"),
+    Statistic("repeated_line_character_fraction", pa.float64(), "in full lines that occurred before, of all but '\\n'"),
+    Statistic("duplicate_line_fraction", pa.float64(), "of re.split(r'\\n+', text), those that occurred before"),
+    Statistic("duplicate_line_character_fraction", pa.float64(), "characters in them, of all"),
+    Statistic("paragraphs", pa.int64(), "how many re.split(r'\\n{2,}', text.strip()) yields that are not empty"),
+    Statistic("duplicate_paragraph_fraction", pa.float64(), "of the paragraphs, those that occurred before"),
+    Statistic("duplicate_paragraph_character_fraction", pa.float64(), "characters in them, of all"),
+    *(
+        Statistic(f"top_{n}_gram_character_fraction", pa.float64(), f"all occurrences of the top {n}-gram, of all")
+        for n in ngrams.TOP_SIZES
+    ),
+    *(
+        Statistic(f"duplicate_{n}_gram_character_fraction", pa.float64(), f"{n}-grams that occurred before, of all")
+        for n in ngrams.DUPLICATE_SIZES
+    ),
+    Statistic("unique_word_fraction", pa.float64(), "different words, of the words"),
+    Statistic("word_entropy", pa.float64(), "bits per word, were words drawn as often as they occur"),
+    Statistic("entropy", pa.float64(), "bits per byte of UTF-8, were bytes drawn as often as they occur"),
+    Statistic("curly_brackets", pa.int64(), "text.count('{')"),
+    Statistic("urls", pa.int64(), "how often 'http://' or 'https://' stands in the text"),
+    Statistic("javascript", pa.int64(), "how often 'javascript' stands in it"),
+    Statistic("lorem_ipsum", pa.int64(), "how often 'lorem ipsum' stands in it"),
+    Statistic("policy_phrases", pa.int64(), "how often one of `phrases.POLICY` stands in it"),
+)
+"""Every statistic, in the order of the struct's fields. A ratio, mean or entropy of nothing is 0.
+
+A *full* line stands between line feeds and has more than white space. "Of all" is of all characters. N-grams are
+`n` words in a row; the *top* one is the first of the most frequent ones, all its characters counted, with a space
+between words, times how often it occurs, though that be once; *duplicates* are found reading from the left: one that
+occurred before counts, without spaces, and reading goes on behind it, else at the next word. So
+does datatrove read Rae et al. 2021, arXiv:2112.11446, table A1; but there an n-gram is its words run together, so that
+"1 23" and "12 3" are one.
+
+With `words` "punctuation" every statistic that speaks of words means those that `punctuation` finds, and a sentence of
+a line ends behind a word that is one terminal mark, and the words of symbols that follow. Otherwise a sentence ends
+where a word ends with a character that `is_terminal`, but for any that `is_closing` behind it; within a word, before
+whatever else follows a terminal mark from U+3000 on, of scripts without spaces. Phrases are found whatever the case of
+ASCII letters.
+"""
+
+STATISTICS_TYPE: Final = pa.struct([pa.field(each.name, each.type) for each in STATISTICS])
+
+_STRIDE: Final = 1 << 17  # Bytes: what is written down of the words should still be in the cache when it is read.
+# Of an entropy: machines whose logarithms differ in the last bit still agree.
+_DECIMALS: Final = 9
+_MAX_BYTES: Final = (1 << 31) - 1
+
+_Columns = dict[str, npt.NDArray[Any]]
+_Counts = npt.NDArray[np.int64]
+_Values = npt.NDArray[np.float64]
+
+
+def measure(
+    texts: pa.LargeStringArray, stop_words: count.StopWords, words: WordSplit = "white_space"
+) -> pa.StructArray:
+    """Statistics of each text, with words split so: a struct array of `STATISTICS_TYPE`, as long as `texts`.
+
+    Raises TypeError and ValueError as `text_buffers` does, and ValueError for a text of 2 GiB or more. The texts are
+    valid UTF-8, as Arrow's are; of others the numbers mean nothing, and no byte outside the text matters.
+    """
+    offsets, data = text_buffers(texts)
+    sizes = np.diff(offsets)
+    if len(sizes) and sizes.max() > _MAX_BYTES:
+        raise ValueError(f"a text of {sizes.max():,} bytes: at most {_MAX_BYTES:,} can be measured")
+    counted = _Words(offsets, data, stop_words, words)
+    line_counts = lines.count_lines(offsets, data, class_table(), count.SPACE, count.TERMINAL)
+    phrase_counts, entropies = phrases.count_phrases(offsets, data)
+    columns = {
+        "bytes": sizes,
+        **_word_statistics(counted.counts),
+        **_character_statistics(counted.counts, phrase_counts),
+        **_line_statistics(line_counts, counted.counts),
+        **_ngram_statistics(counted.ngrams, counted.counts),
+        "word_entropy": np.round(counted.entropies, _DECIMALS),
+        "entropy": np.round(entropies, _DECIMALS),
+        **_phrase_statistics(phrase_counts),
+    }
+    arrays = [pa.array(columns[each.name], each.type) for each in STATISTICS]
+    return pa.StructArray.from_arrays(arrays, fields=list(STATISTICS_TYPE))
+
+
+class _Words:
+    """What `count` and `ngrams` find, of a few documents at a time: one tells the other where the words stand."""
+
+    def __init__(
+        self,
+        offsets: npt.NDArray[np.int64],
+        data: npt.NDArray[np.uint8],
+        stop_words: count.StopWords,
+        split: WordSplit,
+    ) -> None:
+        documents = len(offsets) - 1
+        at_marks = splitter(int(np.diff(offsets).max(initial=0))) if split == "punctuation" else None
+        self.counts = np.zeros((documents, count.COLUMNS), np.int64)
+        self.ngrams = np.zeros((documents, ngrams.COLUMNS), np.int64)
+        self.entropies = np.zeros(documents, np.float64)
+        scratch = ngrams.Scratch.of(0)
+        for group in _groups(offsets):
+            bounds = offsets[group.start : group.stop + 1]
+            # At most: most of this memory is never touched, and so never taken.
+            room = int(bounds[-1] - bounds[0]) // (1 if at_marks else 2) + len(bounds)
+            places = np.empty((3, room), np.int32)
+            starts, sizes, ends = places
+            self.counts[group], words = count.count(
+                bounds, data, class_table(), stop_words, starts, sizes, ends, at_marks
+            )
+            longest = int(np.diff(words).max())
+            if longest > len(scratch.ids):
+                scratch = ngrams.Scratch.of(2 * longest)
+            self.ngrams[group], self.entropies[group] = ngrams.count_ngrams(
+                bounds, data, ngrams.Words(words, starts, sizes, ends), scratch
+            )
+
+
+def _groups(offsets: npt.NDArray[np.int64]) -> Iterator[slice]:
+    """Documents in order, in groups of about `_STRIDE` bytes, of at least one each."""
+    start, documents = 0, len(offsets) - 1
+    while start < documents:
+        stop = int(np.searchsorted(offsets, offsets[start] + _STRIDE, side="right")) - 1
+        stop = min(max(stop, start + 1), documents)
+        yield slice(start, stop)
+        start = stop
+
+
+def _word_statistics(counts: _Counts) -> _Columns:
+    split_lines, words = counts[:, count.LINES], counts[:, count.WORDS]
+    return {
+        "characters": counts[:, count.CHARACTERS],
+        "lines": split_lines,
+        "words": words,
+        "non_symbol_words": counts[:, count.NON_SYMBOL_WORDS],
+        "stop_words": counts[:, count.STOP_WORDS],
+        "mean_word_length": _ratio(counts[:, count.NON_SYMBOL_CHARACTERS], counts[:, count.NON_SYMBOL_WORDS]),
+        "ellipsis_ratio": _ratio(counts[:, count.ELLIPSES], words),
+        "bullet_line_fraction": _ratio(counts[:, count.BULLET_LINES], split_lines),
+        "ellipsis_line_fraction": _ratio(counts[:, count.ELLIPSIS_LINES], split_lines),
+        "alphabetic_word_fraction": _ratio(counts[:, count.ALPHABETIC_WORDS], words),
+        "longest_word": counts[:, count.LONGEST_WORD],
+        "upper_case_word_fraction": _ratio(counts[:, count.UPPER_WORDS], words),
+        "sentences": counts[:, count.SENTENCES],
+        "terminal_line_fraction": _ratio(counts[:, count.TERMINAL_LINES], split_lines),
+    }
+
+
+def _character_statistics(counts: _Counts, of_bytes: _Counts) -> _Columns:
+    characters = counts[:, count.CHARACTERS]
+    digits = counts[:, count.FOREIGN_DIGITS] + of_bytes[:, phrases.ASCII_DIGITS]
+    uppers = counts[:, count.FOREIGN_UPPERS] + of_bytes[:, phrases.ASCII_UPPERS]
+    return {
+        "hash_ratio": _ratio(of_bytes[:, phrases.HASHES], counts[:, count.WORDS]),
+        "digit_fraction": _ratio(digits, characters),
+        "upper_case_fraction": _ratio(uppers, characters),
+        "space_fraction": _ratio(counts[:, count.SPACES], characters),
+    }
+
+
+def _line_statistics(counts: _Counts, of_words: _Counts) -> _Columns:
+    characters, words = of_words[:, count.CHARACTERS], of_words[:, count.WORDS]
+    newlines, full = counts[:, lines.LINE_FEEDS], counts[:, lines.FULL_LINES]
+    runs, paragraphs = counts[:, lines.RUNS], counts[:, lines.PARAGRAPHS]
+    return {
+        "newline_ratio": _ratio(newlines, words),
+        "longest_line": counts[:, lines.LONGEST_LINE],
+        "mean_line_length": _ratio(counts[:, lines.FULL_LINE_CHARACTERS], full),
+        "short_line_fraction": _ratio(counts[:, lines.SHORT_LINES], full),
+        "punctuated_line_fraction": _ratio(counts[:, lines.PUNCTUATED_LINES], full),
+        "repeated_line_character_fraction": _ratio(
+            counts[:, lines.DUPLICATE_FULL_LINE_CHARACTERS], characters - newlines
+        ),
+        "duplicate_line_fraction": _ratio(counts[:, lines.DUPLICATE_RUNS], runs),
+        "duplicate_line_character_fraction": _ratio(counts[:, lines.DUPLICATE_RUN_CHARACTERS], characters),
+        "paragraphs": paragraphs,
+        "duplicate_paragraph_fraction": _ratio(counts[:, lines.DUPLICATE_PARAGRAPHS], paragraphs),
+        "duplicate_paragraph_character_fraction": _ratio(counts[:, lines.DUPLICATE_PARAGRAPH_CHARACTERS], characters),
+    }
+
+
+def _ngram_statistics(counts: _Counts, of_words: _Counts) -> _Columns:
+    characters, words = of_words[:, count.CHARACTERS], of_words[:, count.WORDS]
+    top = counts[:, ngrams.TOP_CHARACTERS :]
+    duplicates = counts[:, ngrams.DUPLICATE_CHARACTERS :]
+    return {
+        "unique_word_fraction": _ratio(counts[:, ngrams.DISTINCT_WORDS], words),
+        **{
+            f"top_{n}_gram_character_fraction": _ratio(top[:, number], characters)
+            for number, n in enumerate(ngrams.TOP_SIZES)
+        },
+        **{
+            f"duplicate_{n}_gram_character_fraction": _ratio(duplicates[:, number], characters)
+            for number, n in enumerate(ngrams.DUPLICATE_SIZES)
+        },
+    }
+
+
+def _phrase_statistics(counts: _Counts) -> _Columns:
+    return {
+        "curly_brackets": counts[:, phrases.CURLY_BRACKETS],
+        "urls": counts[:, phrases.URLS],
+        "javascript": counts[:, phrases.JAVASCRIPT],
+        "lorem_ipsum": counts[:, phrases.LOREM_IPSUM],
+        "policy_phrases": counts[:, phrases.POLICY_PHRASES],
+    }
+
+
+def _ratio(part: _Counts, whole: _Counts) -> _Values:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole != 0)

@@ -1,0 +1,244 @@
+"""The link to `models/<name>`: a quality classifier, trained once on two sources or taken from files; then frozen.
+
+It is trained on `raw`, not on `cleaned`: the score is one of the numbers that decide what `cleaned` keeps, so a
+model trained on that would be made from what it decides. A model that is there is up to date, whatever has landed
+since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from llm_assets.contract.frozen import FrozenLink, TrainingSnapshot, all_batches, as_inputs
+from llm_assets.contract.histograms import Histogram
+from llm_assets.contract.link import Check, Description, Outcome, Work
+from llm_assets.contract.samples import SAMPLE_ROWS, preview
+from llm_assets.contract.stage import Disposition, code_version
+from llm_assets.stages.clean.quality.contract import QualityModelError
+from llm_assets.stages.clean.quality.draw import Drawn, amount, draw
+from llm_assets.stages.clean.quality.evaluate import Evaluation, Scores
+from llm_assets.stages.clean.quality.given import read_given
+from llm_assets.stages.clean.quality.parameters import QualityModelParameters, TrainParameters
+from llm_assets.stages.clean.quality.scorer import FASTTEXT_FILE, open_scorer
+from llm_assets.stages.clean.quality.train import GOOD, ORDINARY, VERSION, train_classifier
+from llm_assets.stages.read.link import RawLink
+from llm_assets.store.layout import Store
+from llm_assets.store.ledger import Ledger
+from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.models import FrozenModel, ModelKind, StagedModel, StoredModel
+
+SAMPLE_TEXTS = [
+    "",
+    "\n",
+    "The committee published its report on the history of the canal in 1884.",
+    "click here!!! BUY now >>> free free free\n\n\nwin $$$ today",
+    "naïve café, 東京 🗼 </s> __label__good\u0000 e\u0301",
+    "word " * 2_000,
+]
+"""Texts that every model has to score."""
+
+MODEL_SCORES = Check(
+    "model_scores", "The model loads, has the label it scores by, and scores sample texts from 0 to 1."
+)
+HELD_OUT_DOCUMENTS = Check("held_out_documents", "Documents of both classes were held out from training.")
+HELD_OUT_ACCURACY = Check("held_out_accuracy", "The accuracy on held-out documents is at least the model's minimum.")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the model makes of the documents it was not trained on, in the order of the scores."""
+
+    evaluation: Evaluation
+    good: pa.LargeStringArray
+    ordinary: pa.LargeStringArray
+
+
+@dataclass(frozen=True)
+class StagedQualityModel(StagedModel):
+    """A model in memory that no reader sees yet; with its trial on held-out documents, if it was trained just now."""
+
+    held_out: HeldOut | None = None
+
+
+@dataclass(frozen=True)
+class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
+    """Makes one quality model. `sources` are the good and the ordinary one to train on; none where it is given."""
+
+    parameters: QualityModelParameters
+    min_accuracy: float = 0.7
+
+    kind = "model"
+    error = QualityModelError
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`."""
+        return code_version(VERSION, self.parameters)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        trained = (HELD_OUT_DOCUMENTS, HELD_OUT_ACCURACY) if self.parameters.train else ()
+        return MODEL_SCORES, *trained
+
+    def find(self, store: Store) -> StoredModel | None:
+        """See `FrozenLink`."""
+        return StoredModel.open(store.model(self.name))
+
+    def snapshot(self, store: Store, source: RawLink, name: str) -> TrainingSnapshot | None:
+        """See `FrozenLink`."""
+        found = source.table(store).snapshot(name)
+        if found is None:
+            return None
+        return TrainingSnapshot(found.manifest, partial(found.batches, Disposition.KEPT, ["doc_id", "text"]))
+
+    def as_input(self, store: Store) -> dict[str, Input]:
+        """What a partition that is scored with the model records of it. Raises MissingInputError."""
+        manifest = self.stored(store).manifest
+        return {manifest.name: manifest.as_input}
+
+    def open(self, store: Store) -> FrozenModel:
+        """The committed model, for `open_scorer`. Raises MissingInputError, DamagedModelError."""
+        return self.stored(store).load()
+
+    def as_made(self, store: Store, stored: StoredModel) -> StagedQualityModel:
+        """See `FrozenLink`. Raises DamagedModelError."""
+        return StagedQualityModel(store.model(self.name), stored.load(), stored.manifest)
+
+    def make_first(self, work: Work) -> StagedQualityModel:
+        """Train or read the model. Raises QualityModelError, MissingInputError."""
+        if self.parameters.train is not None:
+            return self._train(work, self.parameters.train)
+        model = read_given(self.parameters)
+        folder = work.store.model(self.name)
+        return StagedQualityModel(folder, model, self._manifest(model, {}, Ledger(), {}))
+
+    def _train(self, work: Work, parameters: TrainParameters) -> StagedQualityModel:
+        sources = self.training_sources(work.store)
+        good, ordinary = sources
+        drawn = draw(all_batches(good), all_batches(ordinary), parameters)
+        if drawn.train.documents == 0:
+            raise QualityModelError(
+                f"{self.asset} has nothing to be trained on: of {drawn.incoming.documents:,} documents, none could be "
+                "drawn from both sources (a text that both have is not drawn)"
+            )
+        model = FrozenModel(ModelKind.FASTTEXT, {"label": GOOD}, {FASTTEXT_FILE: train_classifier(drawn, parameters)})
+        held_out = _tried(model, drawn)
+        details = {"held_out": held_out.evaluation.as_dict(), "classes": _class_details(drawn)}
+        manifest = self._manifest(model, as_inputs(sources), _ledger(drawn), details)
+        return StagedQualityModel(work.store.model(self.name), model, manifest, held_out)
+
+    def _manifest(
+        self, model: FrozenModel, inputs: Mapping[str, Input], ledger: Ledger, details: Mapping[str, Any]
+    ) -> Manifest:
+        details = {**details, "parameters": self.parameters.model_dump(mode="json")}
+        digest = model.digest
+        return Manifest(self.asset, "", digest[:12], self.code_version, inputs, digest, ledger, details)
+
+    def check(self, staged: StagedQualityModel, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        yield _scores(staged.model)
+        if self.parameters.train is None:
+            return
+        found = staged.manifest.details["held_out"]
+        good = found["good_taken_for_good"] + found["good_taken_for_ordinary"]
+        ordinary = found["ordinary_taken_for_good"] + found["ordinary_taken_for_ordinary"]
+        yield Outcome(
+            HELD_OUT_DOCUMENTS.name,
+            good > 0 and ordinary > 0,
+            f"{good:,} good and {ordinary:,} ordinary documents were held out",
+            {"good": good, "ordinary": ordinary},
+        )
+        accuracy = found["accuracy"]
+        yield Outcome(
+            HELD_OUT_ACCURACY.name,
+            accuracy >= self.min_accuracy,
+            f"{accuracy:.2%} of the held-out documents are told right; the minimum is {self.min_accuracy:.2%}",
+            {"minimum": self.min_accuracy, **found},
+        )
+
+    def describe(self, staged: StagedQualityModel) -> Description:
+        """See `Link`. Scores and samples are there where the model was trained just now."""
+        held_out = staged.held_out
+        return Description(
+            rows=staged.manifest.ledger.kept.documents,
+            bytes=staged.model.size,
+            columns=pa.schema([("score", pa.float64())]),
+            values=_values(staged),
+            histograms=_histograms(held_out.evaluation) if held_out else {},
+            samples=_samples(held_out) if held_out else {},
+        )
+
+
+def _scores(model: FrozenModel) -> Outcome:
+    """Whether the model scores texts that are known to be difficult."""
+    texts = pa.array(SAMPLE_TEXTS, pa.large_string())
+    try:
+        scores = open_scorer(model).score(texts)
+    except QualityModelError as error:
+        return Outcome(MODEL_SCORES.name, False, str(error))
+    valid = int(((scores >= 0) & (scores <= 1)).sum())  # not a number is neither
+    message = f"{valid} of {len(texts)} sample texts have a score from 0 to 1"
+    details = {"lowest": float(scores.min()), "highest": float(scores.max())}
+    return Outcome(MODEL_SCORES.name, valid == len(texts), message, details)
+
+
+def _tried(model: FrozenModel, drawn: Drawn) -> HeldOut:
+    scorer = open_scorer(model)
+    good, ordinary = drawn.good.held_out, drawn.ordinary.held_out
+    return HeldOut(Evaluation(scorer.score(good), scorer.score(ordinary)), good, ordinary)
+
+
+def _ledger(drawn: Drawn) -> Ledger:
+    """Of the documents that were drawn, as much of each as was."""
+    used = drawn.train
+    return Ledger(incoming=used + drawn.held_out, kept=used, output=used, dropped={"held_out": drawn.held_out})
+
+
+def _class_details(drawn: Drawn) -> dict[str, dict[str, dict[str, int]]]:
+    """Documents and bytes of each class."""
+    classes = {GOOD: drawn.good, ORDINARY: drawn.ordinary}
+    return {
+        name: {"trained_on": amount(texts.train).as_dict(), "held_out": amount(texts.held_out).as_dict()}
+        for name, texts in classes.items()
+    }
+
+
+def _values(staged: StagedQualityModel) -> dict[str, float | int | str]:
+    details = staged.manifest.details
+    values: dict[str, float | int | str] = {"kind": staged.model.kind.value, "fingerprint": staged.manifest.digest}
+    values |= {f"held_out_{name}": value for name, value in details.get("held_out", {}).items()}
+    for name, uses in details.get("classes", {}).items():
+        for use, count in uses.items():
+            values |= {f"{name}_{use}_{unit}": count[unit] for unit in ("documents", "bytes")}
+    return values
+
+
+def _histograms(evaluation: Evaluation) -> dict[str, Histogram]:
+    return {
+        "Held-out scores of good documents": Histogram.of(evaluation.good),
+        "Held-out scores of ordinary documents": Histogram.of(evaluation.ordinary),
+    }
+
+
+def _samples(held_out: HeldOut) -> dict[str, list[dict[str, str]]]:
+    """The documents that the model is most wrong about, or least sure of."""
+    scores = held_out.evaluation
+    lowest = np.argsort(scores.good, kind="stable")
+    highest = np.argsort(-scores.ordinary, kind="stable")
+    return {
+        "good_with_the_lowest_scores": _scored(held_out.good, scores.good, lowest),
+        "ordinary_with_the_highest_scores": _scored(held_out.ordinary, scores.ordinary, highest),
+    }
+
+
+def _scored(texts: pa.LargeStringArray, scores: Scores, order: npt.NDArray[np.int64]) -> list[dict[str, str]]:
+    places = order[:SAMPLE_ROWS].tolist()
+    return [{"score": f"{scores[place]:.4f}", "text": preview(texts[place].as_py())} for place in places]

@@ -1,0 +1,1 @@
+"""Other thresholds, tried on stored measurements."""

@@ -1,0 +1,259 @@
+"""The link from all `packed` to `<mixture>/mixed`: the training set, one long array of rows in training order."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llm_assets.contract.histograms import Histogram
+from llm_assets.contract.link import (
+    LEDGER_BALANCES,
+    Check,
+    Description,
+    Link,
+    MissingInputError,
+    Outcome,
+    State,
+    Work,
+    balance_outcome,
+)
+from llm_assets.contract.samples import concatenated
+from llm_assets.contract.shard_partition import (
+    ROWS_PER_READ,
+    StagedShards,
+    all_lengths,
+    begin_shards,
+    row_schema,
+    shards_manifest,
+    write_provenance,
+)
+from llm_assets.contract.stage import code_version
+from llm_assets.stages.mix.checks import (
+    CHECKSUMS,
+    HELD_OUT_APART,
+    ROWS_AS_PACKED,
+    SHARES_EXACT,
+    checksum_outcome,
+    provenance_outcomes,
+)
+from llm_assets.stages.mix.recipe import MixParameters
+from llm_assets.stages.mix.report import mixture_tables
+from llm_assets.stages.mix.version.held_out import held_out_details, held_out_of, write_held_out
+from llm_assets.stages.mix.version.inputs import PlannedMixture, current_inputs
+from llm_assets.stages.mix.version.ledger import laps_offered, mixture_ledger, packed_rows
+from llm_assets.stages.mix.version.pool import ChangedInputError
+from llm_assets.stages.mix.version.provenance import MIX_PROVENANCE_SCHEMA, provenance
+from llm_assets.stages.mix.version.registry import Recipe, Versions
+from llm_assets.stages.mix.version.shuffle import Shuffle
+from llm_assets.stages.mix.version.spill import spill_folder
+from llm_assets.stages.pack.link import PackedLink
+from llm_assets.store.layout import Store
+from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.shards.shard_set import ShardSet
+from llm_assets.store.shards.writer import ShardSetWriter, StagedShardSet
+from llm_assets.store.staging import Attempt
+
+VERSION = "2"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ROWS_PER_WRITE = 8192
+DESCRIBED_ROWS = 1 << 18
+"""Rows that a histogram is made of, at most: evenly spread over the version."""
+
+
+class NoRoomError(RuntimeError):
+    """There is no room where a version is to be written."""
+
+
+@dataclass(frozen=True)
+class MixedLink(Link[StagedShards]):
+    """Makes the versions of one mixture."""
+
+    name: str
+    sources: tuple[PackedLink, ...]
+    parameters: MixParameters
+
+    @property
+    def asset(self) -> str:
+        """See `Link`."""
+        return f"{self.name}/mixed"
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`."""
+        return code_version(VERSION, self.parameters)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        return LEDGER_BALANCES, SHARES_EXACT, ROWS_AS_PACKED, HELD_OUT_APART, CHECKSUMS
+
+    def versions(self, store: Store) -> Versions:
+        """The registered versions."""
+        return Versions(store.mixture(self.name))
+
+    def recipe(self, store: Store) -> Recipe:
+        """What a version made now would be: its pinned inputs are those of `current_inputs`.
+
+        Raises MissingInputError.
+        """
+        inputs = current_inputs(store, self.sources, self.parameters)
+        return Recipe(self.parameters.model_dump(mode="json"), self.code_version, inputs)
+
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """The inputs that the version pins."""
+        return dict(self._registered(store, partition).inputs)
+
+    def _registered(self, store: Store, version: str) -> Recipe:
+        recipe = self.versions(store).recipe(version)
+        if recipe is None:
+            raise MissingInputError(
+                f"{self.asset}[{version}] is not a registered version: the sensor or `llm-assets run` registers one"
+            )
+        return recipe
+
+    def committed(self, store: Store, partition: str) -> Manifest | None:
+        """See `Link`."""
+        return shards_manifest(store.version(self.name, partition))
+
+    def state(self, store: Store, partition: str) -> State:
+        """A version is never stale: what is new becomes another version."""
+        if self.committed(store, partition) is not None:
+            return State.CURRENT
+        return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
+
+    def make(self, work: Work) -> StagedShards:
+        """See `Link`. Raises MixtureError where the recipe cannot be followed with what there is, and NoRoomError."""
+        recipe = self._registered(work.store, work.partition)
+        parameters = MixParameters.model_validate(recipe.parameters)
+        if recipe.code_version != (now := code_version(VERSION, parameters)):
+            raise ChangedInputError(
+                f"{self.asset}[{work.partition}] was registered for the code {recipe.code_version}, which is {now} "
+                "now: make a new version"
+            )
+        planned = PlannedMixture.of(work.store, recipe)
+        attempt = begin_shards(work.store.version(self.name, work.partition))
+        try:
+            return self._make(work, recipe, planned, attempt)
+        except OSError as error:
+            attempt.discard()
+            if error.errno not in _NO_ROOM:
+                raise
+            needed = planned.plan.total_rows * planned.pool.row_bytes
+            raise NoRoomError(
+                f"{self.asset}[{work.partition}] could not be written to {attempt.folder.uri} ({error.strerror}): "
+                f"its rows need {needed:,} bytes. Make room there (or raise the quota), or shorten the mixture"
+            ) from error
+        except BaseException:
+            attempt.discard()
+            raise
+
+    def _make(self, work: Work, recipe: Recipe, planned: PlannedMixture, attempt: Attempt) -> StagedShards:
+        shards = _write(attempt, planned)
+        held_out = write_held_out(attempt, planned.plan, planned.pool)
+        write_provenance(attempt, MIX_PROVENANCE_SCHEMA, provenance(planned.plan, planned.pool))
+        manifest = Manifest(
+            self.asset,
+            work.partition,
+            attempt.generation,
+            recipe.code_version,
+            recipe.inputs,
+            shards.digest,
+            mixture_ledger(planned.plan, planned.pool, shards, held_out),
+            _details(recipe, planned, held_out),
+        )
+        return StagedShards(shards, attempt, manifest)
+
+    def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        ledger, held_out = staged.manifest.ledger, held_out_of(staged.shards)
+        tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
+        written = {"tokens": (tokens, ledger.output.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
+        expected = (staged.manifest.details["held_out"] or {"digest": None})["digest"]
+        found = held_out.digest if held_out else None
+        written["held-out sets"] = (int(found == expected), 1)
+        yield balance_outcome(ledger, packed_rows(staged.manifest, store, held_out), written)
+        yield from provenance_outcomes(staged, store)
+        yield checksum_outcome(staged)
+
+    def describe(self, staged: StagedShards) -> Description:
+        """See `Link`."""
+        index, details = staged.shards.index, staged.manifest.details
+        rows = {f"rows_{source}": count for source, count in index.rows_by_source.items()}
+        tokens = {f"tokens_{source}": count for source, count in index.tokens_by_source.items()}
+        phases = {f"rows_of_phase_{phase['name']}": phase["rows"] for phase in details["plan"]["phases"]}
+        held_out = held_out_of(staged.shards)
+        values: dict[str, int | str] = {
+            "tokens": index.tokens,
+            "recipe": _recipe(details["parameters"]),
+            "limited_by": ", ".join(details["limited_by"]) or "the length that was asked for",
+            **rows,
+            **tokens,
+            **(phases if len(phases) > 1 else {}),
+        }
+        if held_out:
+            values |= {"held_out_rows": held_out.rows, "held_out_tokens": held_out.index.tokens}
+            values |= {"held_out_digest": held_out.digest, "held_out_uri": held_out.uri}
+        return Description(
+            rows=index.rows,
+            bytes=staged.size,
+            columns=row_schema(staged.shards),
+            values=values,
+            histograms={"Documents in a row": Histogram.of(_documents_per_row(staged.shards))},
+            tables=mixture_tables(staged.shards, staged.manifest, held_out),
+        )
+
+
+def _recipe(parameters: Mapping[str, Any]) -> str:
+    """As it was written, without what is the default."""
+    return MixParameters.model_validate(parameters).model_dump_json(exclude_defaults=True)
+
+
+def _details(recipe: Recipe, planned: PlannedMixture, held_out: ShardSet | None) -> Mapping[str, Any]:
+    """What the manifest of a version says beside its ledger; a version that continues it reads `plan` and `pins`."""
+    pins = {source: [[name, asdict(pinned)] for name, pinned in each] for source, each in planned.pins.items()}
+    return {
+        "parameters": recipe.parameters,
+        "limited_by": list(planned.plan.limited_by),
+        "plan": planned.plan.as_dict(),
+        "pins": pins,
+        "offered": laps_offered(planned.plan, planned.pool),
+        "held_out": held_out_details(held_out),
+    }
+
+
+def _write(attempt: Attempt, planned: PlannedMixture) -> StagedShardSet:
+    index = planned.pool.index
+    with (
+        ShardSetWriter(
+            attempt.folder,
+            attempt.generation,
+            sequence_length=index.sequence_length,
+            vocabulary_size=index.vocabulary_size,
+            pad_id=index.pad_id,
+            tokenizer=index.tokenizer,
+            sources=planned.plan.names,
+        ) as writer,
+        spill_folder(attempt) as spill,
+    ):
+        for bucket in Shuffle(planned.plan, planned.pool, spill).rows():
+            for first in range(0, len(bucket.sources), ROWS_PER_WRITE):
+                part = slice(first, first + ROWS_PER_WRITE)
+                offsets = bucket.lengths.offsets[first : first + ROWS_PER_WRITE + 1]
+                lengths = bucket.lengths.lengths[offsets[0] : offsets[-1]]
+                writer.append(bucket.input_ids[part], offsets - offsets[0], lengths, bucket.sources[part])
+        return writer.finish()
+
+
+def _documents_per_row(shards: ShardSet) -> npt.NDArray[np.int64]:
+    """Of rows evenly spread over the set."""
+    step = max(1, -(-shards.rows // DESCRIBED_ROWS)) * ROWS_PER_READ
+    found = [
+        np.diff(shards.document_lengths(first, min(first + ROWS_PER_READ, shards.rows)).offsets)
+        for first in range(0, shards.rows, step)
+    ]
+    return concatenated(found)

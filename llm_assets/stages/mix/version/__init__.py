@@ -1,0 +1,1 @@
+"""How one version of a mixture is registered, read from its inputs, and written."""

@@ -1,0 +1,54 @@
+"""Rows and tokens of each source before any row of a version: what a training run had seen by then.
+
+Exact, and costs the same anywhere: whole shards are counted in the table of shards, the rows of the shard that the
+position is in by the order of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llm_assets.stages.mix.order import Order
+from llm_assets.store.shards.shard_set import Shard, ShardSet
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Of one source: rows, and their tokens without padding."""
+
+    rows: int
+    tokens: int
+
+
+def seen_before(shards: ShardSet, position: int) -> Mapping[str, Seen]:
+    """What each source of a committed version has in the rows before a position.
+
+    Raises IndexError for a position outside the version.
+    """
+    plan = shards.index.manifest["details"]["plan"]
+    return seen_at(shards, Order.from_dict(plan["seed"], plan), [position])[0]
+
+
+def seen_at(shards: ShardSet, order: Order, positions: Sequence[int]) -> list[Mapping[str, Seen]]:
+    """The same at several positions of a version that has that order, committed or not. Raises IndexError."""
+    table = shards.shards()
+    return [_seen(shards, table, order, position) for position in positions]
+
+
+def _seen(shards: ShardSet, table: Sequence[Shard], order: Order, position: int) -> Mapping[str, Seen]:
+    if not 0 <= position <= shards.rows:
+        raise IndexError(f"position {position} of a version of {shards.rows} rows")
+    whole = position // shards.index.layout.rows_per_shard
+    first = whole * shards.index.layout.rows_per_shard
+    tokens = np.sum([shard.tokens_by_source for shard in table[:whole]], axis=0, dtype=np.int64)
+    offsets, lengths = shards.document_lengths(first, position)
+    of_rows = np.add.reduceat(lengths, offsets[:-1], dtype=np.int64) if position > first else np.empty(0, np.int64)
+    in_shard = np.zeros(len(order.streams), np.int64)
+    np.add.at(in_shard, order.turns(first, position), of_rows)
+    rows = order.at(position) - order.begin
+    names = [stream.name for stream in order.streams]
+    counts = zip(names, rows.tolist(), (tokens + in_shard).tolist(), strict=True)
+    return {name: Seen(count, amount) for name, count, amount in counts}

@@ -1,0 +1,240 @@
+"""The link from `tokenized` to `<source>/packed`: rows of one length, each traceable to its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from llm_assets.contract.histograms import Histogram
+from llm_assets.contract.link import (
+    LEDGER_BALANCES,
+    Check,
+    Description,
+    Link,
+    MissingInputError,
+    Outcome,
+    Work,
+    balance_outcome,
+)
+from llm_assets.contract.samples import concatenated
+from llm_assets.contract.shard_partition import (
+    StagedShards,
+    all_lengths,
+    begin_shards,
+    shards_manifest,
+    write_provenance,
+)
+from llm_assets.contract.stage import code_version
+from llm_assets.stages.pack.plan import PackParameters, RowPlan, plan_rows
+from llm_assets.stages.pack.recount import ORIGIN, Recount
+from llm_assets.stages.pack.rows import TokenPart, document_lengths, gather_rows
+from llm_assets.stages.pack.statistics import PackStatistics
+from llm_assets.stages.tokenize.encode import FrozenTokenizer
+from llm_assets.stages.tokenize.link import TokenizedLink
+from llm_assets.store.layout import Store
+from llm_assets.store.ledger import Count, Ledger
+from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.shards.writer import ShardSetWriter, StagedShardSet
+from llm_assets.store.staging import Attempt
+from llm_assets.store.token_set import TokenSet
+
+VERSION = "1"
+ROWS_PER_WRITE = 4096
+MIN_FILL = 0.9
+
+NOTHING_LOST = Check(
+    "nothing_split_or_lost",
+    "Every token of every document is in the rows once, where provenance says; none is split that fits in a row.",
+)
+ROWS_FULL = Check("rows_full", f"At least {MIN_FILL:.0%} of the room in the rows holds tokens.", blocking=False)
+
+PROVENANCE_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("start", pa.int32()),
+        pa.field("length", pa.int32()),
+        pa.field("doc_id", pa.binary(16)),
+        pa.field("document_start", pa.int64()),
+        pa.field("file", pa.large_string()),
+        pa.field("record", pa.int64()),
+    ]
+)
+"""Row, first token in the row, tokens; the document, and how many of its tokens went before."""
+
+
+@dataclass(frozen=True)
+class PackedLink(Link[StagedShards]):
+    """Packs one snapshot of a source."""
+
+    source: str
+    tokenized: TokenizedLink
+    parameters: PackParameters
+
+    @property
+    def asset(self) -> str:
+        """See `Link`."""
+        return f"{self.source}/packed"
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`."""
+        return code_version(VERSION, self.parameters)
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        return LEDGER_BALANCES, NOTHING_LOST, ROWS_FULL
+
+    def _upstream(self, store: Store, partition: str) -> TokenSet:
+        tokens = TokenSet.open(store.tokenized(self.source, partition))
+        if tokens is None:
+            raise MissingInputError(f"{self.tokenized.asset}[{partition}] is not there: materialize it first")
+        return tokens
+
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """The token set."""
+        manifest = self._upstream(store, partition).manifest
+        return {manifest.name: manifest.as_input}
+
+    def committed(self, store: Store, partition: str) -> Manifest | None:
+        """See `Link`."""
+        return shards_manifest(store.packed(self.source, partition))
+
+    def make(self, work: Work) -> StagedShards:
+        """See `Link`."""
+        tokens = self._upstream(work.store, work.partition)
+        stored, tokenizer = self.tokenized.tokenizer.open(work.store)
+        documents = _Documents.of(tokens)
+        plan = plan_rows(documents.lengths, self.parameters.sequence_length, self.parameters.seed)
+        attempt = begin_shards(work.store.packed(self.source, work.partition))
+        try:
+            shards = self._write(attempt, plan, documents, tokenizer, stored.fingerprint)
+            write_provenance(attempt, PROVENANCE_SCHEMA, _provenance(plan, documents.origin))
+            manifest = Manifest(
+                self.asset,
+                work.partition,
+                attempt.generation,
+                self.code_version,
+                {tokens.manifest.name: tokens.manifest.as_input},
+                shards.digest,
+                _ledger(tokens, plan, shards),
+                {"statistics": PackStatistics.count(plan, documents.lengths).as_dict()},
+            )
+            return StagedShards(shards, attempt, manifest)
+        except BaseException:
+            attempt.discard()
+            raise
+
+    def _write(
+        self, attempt: Attempt, plan: RowPlan, documents: _Documents, tokenizer: FrozenTokenizer, fingerprint: str
+    ) -> StagedShardSet:
+        pad_id = tokenizer.end_of_document_id
+        with ShardSetWriter(
+            attempt.folder,
+            attempt.generation,
+            sequence_length=self.parameters.sequence_length,
+            vocabulary_size=tokenizer.vocabulary_size,
+            pad_id=pad_id,
+            tokenizer=fingerprint,
+            sources=(self.source,),
+        ) as writer:
+            for first in range(0, plan.rows, ROWS_PER_WRITE):
+                last = min(first + ROWS_PER_WRITE, plan.rows)
+                rows = gather_rows(plan, documents.parts, first, last, pad_id)
+                writer.append(rows, *document_lengths(plan, first, last))
+            return writer.finish()
+
+    def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        manifest, ledger = staged.manifest, staged.manifest.ledger
+        tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
+        written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
+        upstream = self._upstream(store, manifest.partition)
+        yield balance_outcome(ledger, upstream.manifest.ledger.output, written)
+        documents = _Documents.of(upstream)
+        recount = Recount.of(staged.shards, documents.parts, documents.origin)
+        lost = recount.lost
+        message = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in lost.items())
+        yield Outcome(NOTHING_LOST.name, not any(lost.values()), message, lost)
+        fill = recount.statistics.fill
+        yield Outcome(
+            ROWS_FULL.name,
+            fill >= MIN_FILL or not staged.shards.rows,
+            f"{fill:.2%} of the rows is tokens",
+            {"fill": fill},
+        )
+
+    def describe(self, staged: StagedShards) -> Description:
+        """See `Link`."""
+        documents_per_row = [np.diff(lengths.offsets) for lengths in all_lengths(staged.shards)]
+        return Description(
+            rows=staged.shards.rows,
+            bytes=staged.size,
+            columns=pa.schema(
+                [
+                    ("input_ids", pa.list_(pa.uint32(), staged.shards.sequence_length)),
+                    ("document_lengths", pa.list_(pa.int32())),
+                ]
+            ),
+            values={"tokens": staged.shards.index.tokens, **staged.manifest.details["statistics"]},
+            histograms={"Documents in a row": Histogram.of(concatenated(documents_per_row))},
+        )
+
+
+@dataclass(frozen=True)
+class _Documents:
+    """The documents of a token set as the packer wants them: mapped ids, lengths, and where each comes from."""
+
+    parts: list[TokenPart]
+    lengths: np.ndarray
+    origin: pa.Table
+
+    @staticmethod
+    def of(tokens: TokenSet) -> _Documents:
+        batches = [batch for batch in tokens.batches() if batch.num_rows]
+        parts = [_part(batch["input_ids"]) for batch in batches]
+        origin = pa.Table.from_batches([batch.select(ORIGIN) for batch in batches], _ORIGIN_SCHEMA)
+        return _Documents(parts, concatenated([part.lengths for part in parts]), origin)
+
+
+_ORIGIN_SCHEMA = pa.schema([PROVENANCE_SCHEMA.field(name) for name in ORIGIN])
+
+
+def _part(column: pa.LargeListArray) -> TokenPart:
+    return TokenPart(column.values.to_numpy(), column.offsets.to_numpy())
+
+
+def _ledger(tokens: TokenSet, plan: RowPlan, shards: StagedShardSet) -> Ledger:
+    """What came in is the token set's word; what is kept is counted in the plan."""
+    incoming = Count(tokens.documents, tokens.manifest.ledger.output.bytes, tokens.tokens)
+    placed = int(plan.piece_length.sum(dtype=np.int64))
+    item_bytes = np.dtype(tokens.dtype).itemsize
+    kept = Count(len(np.unique(plan.piece_document)), placed * item_bytes, placed)
+    return Ledger(
+        incoming=incoming,
+        kept=kept,
+        output=Count(shards.rows, shards.rows * shards.sequence_length * item_bytes, shards.index.tokens),
+    )
+
+
+def _provenance(plan: RowPlan, origin: pa.Table) -> Iterator[pa.RecordBatch]:
+    """A row for every piece, in the order of the rows."""
+    for first in range(0, plan.rows, ROWS_PER_WRITE):
+        bounds = plan.row_offsets[first : first + ROWS_PER_WRITE + 1]
+        pieces = slice(int(bounds[0]), int(bounds[-1]))
+        counts = np.diff(bounds)
+        length = plan.piece_length[pieces]
+        ends = np.concatenate(([0], np.cumsum(length, dtype=np.int64)))
+        start = ends[:-1] - np.repeat(ends[bounds[:-1] - bounds[0]], counts)
+        document = origin.take(pa.array(plan.piece_document[pieces])).combine_chunks()
+        columns = {
+            "row": pa.array(np.repeat(np.arange(first, first + len(counts)), counts)),
+            "start": pa.array(start.astype(np.int32)),
+            "length": pa.array(length),
+            "document_start": pa.array(plan.piece_start[pieces]),
+            **{name: document[name].combine_chunks() for name in document.schema.names},
+        }
+        yield pa.record_batch([columns[name] for name in PROVENANCE_SCHEMA.names], schema=PROVENANCE_SCHEMA)

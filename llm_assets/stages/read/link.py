@@ -1,0 +1,128 @@
+"""The link from landed files to `<source>/raw`: every record read, or in quarantine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow.compute as pc
+
+from llm_assets.contract.documents import DocumentLink
+from llm_assets.contract.histograms import Histogram
+from llm_assets.contract.link import (
+    LEDGER_BALANCES,
+    Check,
+    Description,
+    MissingInputError,
+    Outcome,
+    Work,
+    balance_outcome,
+    rate_outcome,
+)
+from llm_assets.contract.samples import concatenated, sample_rows
+from llm_assets.contract.stage import Disposition
+from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.stages.read.files import group_files, list_files
+from llm_assets.stages.read.stage import RAW_SCHEMA, ReadParameters, ReadStage
+from llm_assets.store.documents import StagedSnapshot
+from llm_assets.store.folder import Folder
+from llm_assets.store.layout import SUCCESS, Store
+from llm_assets.store.manifest import Input
+
+RECORDS_READ = Check("records_read", "At least one record of the snapshot could be read.")
+QUARANTINE_RATE = Check("quarantine_rate", "The share of unreadable records is at most the source's limit.")
+_DIGESTED = [name for name in RAW_SCHEMA.names if name != "text"]
+"""All columns but the text, which `doc_id` stands for."""
+
+
+@dataclass(frozen=True)
+class RawLink(DocumentLink):
+    """Reads one landed snapshot of a source. `landing` is the folder above the source's own, if not the store's."""
+
+    source: str
+    parameters: ReadParameters
+    landing: str | None = None
+    max_quarantine_rate: float = 0.05
+
+    stage_name = "raw"
+    schema = RAW_SCHEMA
+    digested: ClassVar = {Disposition.KEPT: _DIGESTED, Disposition.QUARANTINED: _DIGESTED}
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`."""
+        return ReadStage(self.parameters).code_version
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        return LEDGER_BALANCES, RECORDS_READ, QUARANTINE_RATE
+
+    def landing_folder(self, store: Store) -> Folder:
+        """Where snapshots of all sources that share this landing arrive."""
+        return Folder(self.landing) if self.landing else store.landing
+
+    def snapshot_folder(self, store: Store, snapshot: str) -> Folder:
+        """Where the files of one snapshot are."""
+        return self.landing_folder(store) / f"{self.source}/{snapshot}"
+
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """The landed files by name, size and time of change."""
+        folder = self.snapshot_folder(store, partition)
+        if not folder.exists(SUCCESS):
+            raise MissingInputError(
+                f"{folder.uri} is not complete: put the files there, and an empty file {SUCCESS} when all are written"
+            )
+        listing = [(file.name, file.size, folder.modified(file.name)) for file in list_files(folder)]
+        digest = hashlib.blake2b(json.dumps(listing).encode(), digest_size=16).hexdigest()
+        return {f"landing/{self.source}[{partition}]": Input(digest, "")}
+
+    def make(self, work: Work) -> StagedSnapshot:
+        """See `Link`."""
+        inputs = self.inputs(work.store, work.partition)
+        work.store.order(self.source).register(work.partition)
+        folder = self.snapshot_folder(work.store, work.partition)
+        parts = group_files(folder, list_files(folder))
+        return self.stage_parts(work, ReadStage(self.parameters), parts, inputs)
+
+    def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        ledger = staged.manifest.ledger
+        quarantined = sum(
+            pc.call_function("sum", [batch["records"]]).as_py() or 0
+            for batch in staged.batches(Disposition.QUARANTINED, ["records"])
+        )
+        unreadable = ledger.quarantined_total.documents
+        written = {
+            "documents": (staged.count(Disposition.KEPT), ledger.kept.documents),
+            "quarantined records": (quarantined, unreadable),
+        }
+        yield balance_outcome(ledger, None, written)
+        kept = ledger.kept.documents
+        yield Outcome(RECORDS_READ.name, kept > 0, f"{kept:,} records were read")
+        yield rate_outcome(
+            QUARANTINE_RATE.name,
+            unreadable,
+            ledger.incoming.documents,
+            self.max_quarantine_rate,
+            "of the records could not be read",
+        )
+
+    def describe(self, staged: StagedSnapshot) -> Description:
+        """See `Link`."""
+        lengths = [byte_lengths(batch["text"]) for batch in staged.batches(Disposition.KEPT, ["text"])]
+        kept = next(staged.batches(Disposition.KEPT, ["file", "record", "text"]), None)
+        lost = next(
+            staged.batches(Disposition.QUARANTINED, ["file", "record", "byte_offset", "error", "error_detail"]),
+            None,
+        )
+        return Description(
+            rows=staged.manifest.ledger.kept.documents,
+            bytes=staged.size,
+            columns=RAW_SCHEMA,
+            histograms={"Length of the documents, bytes": Histogram.of(concatenated(lengths))},
+            samples={"kept": sample_rows(kept), "quarantined": sample_rows(lost)},
+        )

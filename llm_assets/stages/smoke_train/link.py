@@ -1,0 +1,274 @@
+"""The link from `<mixture>/mixed` to `<mixture>/smoke_train`: does a small model learn from these rows?
+
+Guarantees that the rows the model is tried on, those of the version's validation set, are none it was trained on. The
+result is a report; the mixture is what it was, whatever is in it. Needs the extra `train`, when a report is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from llm_assets.contract.link import Check, Description, Link, MissingInputError, Outcome, Work
+from llm_assets.contract.shard_partition import open_shards
+from llm_assets.contract.stage import Parameters, code_version
+from llm_assets.stages.mix.link import MixedLink
+from llm_assets.stages.mix.version.held_out import committed_held_out, held_out_input
+from llm_assets.stages.smoke_train.trial import Chosen, by_source
+from llm_assets.stages.tokenize.token_bytes import UnknownBytesError, token_bytes
+from llm_assets.store.layout import Store
+from llm_assets.store.ledger import Count, Ledger
+from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.reports import StagedReport, StoredReport, report_digest
+from llm_assets.store.shards.shard_set import ShardSet
+
+if TYPE_CHECKING:
+    from llm_assets.stages.smoke_train.tiny_model import Batches, ModelSettings, TinyModel, Training
+
+VERSION = "2"
+LENGTH = 128
+"""Tokens of the rows of the model, where nothing else is said, or the next smaller number that divides the rows."""
+
+LOSS_FALLS = "loss_falls"
+
+
+class SmokeTrainError(RuntimeError):
+    """A mixture that no model can be trained on as declared: says why."""
+
+
+class SmokeTrainParameters(Parameters):
+    """A small transformer, trained on the first rows of a mixture and tried on its validation set.
+
+    `held_out_rows` are those it is tried on, in all: as many of each source, or all it has, and one at least.
+    `on_failure` says what happens where the loss does not fall by at least `min_fall` nats: `warn`, or `block`, so that
+    the report is refused and the run fails. The mixture stays committed either way.
+    """
+
+    steps: int = Field(default=200, ge=2)
+    batch_size: int = Field(default=4, ge=1)
+    sequence_length: int | None = Field(default=None, ge=2)
+    held_out_rows: int = Field(default=64, ge=0)
+    width: int = Field(default=128, ge=1)
+    heads: int = Field(default=4, ge=1)
+    layers: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    seed: int = 0
+    threads: int = Field(default=1, ge=1)
+    min_fall: float = Field(default=0.1, ge=0)
+    on_failure: Literal["warn", "block"] = "warn"
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> SmokeTrainParameters:
+        if self.width % self.heads:
+            raise ValueError(f"a width of {self.width} cannot be divided among {self.heads} heads")
+        return self
+
+
+@dataclass(frozen=True)
+class SmokeTrainLink(Link[StagedReport]):
+    """Makes the reports on the versions of one mixture."""
+
+    mixed: MixedLink
+    parameters: SmokeTrainParameters
+
+    @property
+    def asset(self) -> str:
+        """See `Link`."""
+        return f"{self.mixed.name}/smoke_train"
+
+    @property
+    def code_version(self) -> str:
+        """See `Link`. What the checks ask for changes no report."""
+        return code_version(VERSION, self.parameters.model_copy(update={"on_failure": "warn", "min_fall": 0.0}))
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """See `Link`."""
+        return (
+            Check(
+                LOSS_FALLS,
+                "The mean loss falls from the first to the last tenth of the steps, and every loss is a number.",
+                blocking=self.parameters.on_failure == "block",
+            ),
+        )
+
+    def inputs(self, store: Store, partition: str) -> dict[str, Input]:
+        """The version of the mixture, and its validation set where it has one."""
+        version = self.mixed.committed(store, partition)
+        if version is None:
+            raise self._missing(partition)
+        return _inputs(version)
+
+    def _missing(self, partition: str) -> MissingInputError:
+        return MissingInputError(f"{self.mixed.asset}[{partition}] is not there: materialize it first")
+
+    def committed(self, store: Store, partition: str) -> Manifest | None:
+        """See `Link`."""
+        stored = StoredReport.open(store.report(self.asset, partition))
+        return stored.manifest if stored else None
+
+    def make(self, work: Work) -> StagedReport:
+        """Train and try a model.
+
+        Raises SmokeTrainError, MissingInputError, ShardSetError, NoTargetsError, and ModuleNotFoundError without torch.
+        """
+        tiny_model = _tiny_model()
+        shards = open_shards(work.store.version(self.mixed.name, work.partition))
+        if shards is None:
+            raise self._missing(work.partition)
+        asked = self.parameters
+        batches = tiny_model.Batches(asked.batch_size, row_length(shards, asked.sequence_length))
+        settings = tiny_model.ModelSettings(
+            asked.width, asked.heads, asked.layers, asked.learning_rate, asked.seed, asked.threads
+        )
+        held_out = Chosen.of(committed_held_out(shards), asked.held_out_rows)
+        sizes = self._token_bytes(work.store, shards) if held_out.by_source else None
+        model, training = tiny_model.train(shards, batches, asked.steps, settings)
+        results = {
+            "losses": [loss if math.isfinite(loss) else None for loss in training.losses.tolist()],
+            "held_out": _try_out(model, held_out, batches, sizes, settings),
+        }
+        digest = report_digest(results)
+        manifest = Manifest(
+            self.asset,
+            work.partition,
+            digest[:12],
+            self.code_version,
+            _inputs(Manifest.from_dict(shards.index.manifest)),
+            digest,
+            _ledger(shards, training.rows * batches.length, held_out),
+            {
+                "parameters": asked.model_dump(mode="json"),
+                "sequence_length": batches.length,
+                "held_out_is": held_out.description,
+            },
+        )
+        folder = work.store.report(self.asset, work.partition)
+        return StagedReport(folder, results, _measured(training), manifest)
+
+    def _token_bytes(self, store: Store, shards: ShardSet) -> npt.NDArray[np.int64] | None:
+        """Bytes of the tokens of the mixture's tokenizer; None where they cannot be known."""
+        stored, _ = self.mixed.sources[0].tokenized.tokenizer.open(store)
+        if stored.fingerprint != shards.index.tokenizer:
+            raise SmokeTrainError(
+                f"{self.mixed.asset} has ids of another tokenizer than {stored.manifest.asset} is now"
+            )
+        try:
+            return token_bytes(stored.json_text, shards.index.vocabulary_size)
+        except UnknownBytesError:
+            return None
+
+    def check(self, staged: StagedReport, store: Store) -> Iterator[Outcome]:
+        """See `Link`."""
+        yield loss_falls(staged.results["losses"], self.parameters.min_fall)
+
+    def describe(self, staged: StagedReport) -> Description:
+        """See `Link`."""
+        losses = np.array(staged.results["losses"], np.float64)
+        held_out: dict[str, dict[str, float | None]] = staged.results["held_out"]
+        values: dict[str, float | int | str] = {
+            "held_out_is": staged.manifest.details["held_out_is"],
+            **staged.measured,
+        }
+        for source, found in held_out.items():
+            values |= {f"held_out_{name}_{source}": value for name, value in found.items() if value is not None}
+        return Description(
+            rows=len(losses),
+            bytes=len(staged.data),
+            columns=pa.schema([("step", pa.int64()), ("loss", pa.float64())]),
+            values=values,
+            curves={"Loss by step, nats": losses},
+        )
+
+
+def row_length(shards: ShardSet, asked: int | None) -> int:
+    """Tokens in a row of the model. Raises SmokeTrainError where rows of the mixture cannot be divided so."""
+    length = asked or max(d for d in range(1, LENGTH + 1) if shards.sequence_length % d == 0)
+    if length < 2 or shards.sequence_length % length:
+        raise SmokeTrainError(
+            f"{length} tokens in a row of the model, but the mixture has rows of {shards.sequence_length}: "
+            "set sequence_length to a number over 1 that divides that"
+        )
+    return length
+
+
+def loss_falls(losses: Sequence[float | None], min_fall: float) -> Outcome:
+    """Compare the mean loss of the first and the last tenth of the steps; None is a loss that is no number."""
+    lost = sum(loss is None for loss in losses)
+    if lost:
+        first_lost = losses.index(None) + 1
+        return Outcome(
+            LOSS_FALLS, False, f"{lost} of {len(losses)} losses are no number, first that of step {first_lost}"
+        )
+    values = np.array(losses, np.float64)
+    tenth = max(1, len(values) // 10)
+    first, last = float(values[:tenth].mean()), float(values[-tenth:].mean())
+    fell = first - last
+    message = f"the loss went from {first:.3f} to {last:.3f} nats (means of {tenth} steps) in {len(values)} steps; "
+    message += f"it has to fall by {min_fall:g}" if min_fall else "it has to fall"
+    passed = fell > 0 and fell >= min_fall
+    return Outcome(LOSS_FALLS, passed, message, {"first": first, "last": last, "fell": fell})
+
+
+def _inputs(version: Manifest) -> dict[str, Input]:
+    return {version.name: version.as_input, **held_out_input(version)}
+
+
+def _try_out(
+    model: TinyModel,
+    held_out: Chosen,
+    batches: Batches,
+    sizes: npt.NDArray[np.int64] | None,
+    settings: ModelSettings,
+) -> dict[str, dict[str, Any]]:
+    """See `trial.by_source`. `sizes`: bytes of each token, None where they cannot be known."""
+    if held_out.shards is None:
+        return {}
+    known = np.zeros(held_out.shards.index.vocabulary_size, np.int64) if sizes is None else sizes
+    trial = _tiny_model().try_out(model, held_out.shards, held_out.rows, batches, known, settings)
+    return by_source(held_out, trial, bytes_known=sizes is not None)
+
+
+def _ledger(shards: ShardSet, trained_tokens: int, held_out: Chosen) -> Ledger:
+    """In rows of the mixture and of its validation set: those trained on were kept, those tried on held out.
+
+    No others came in. `trained_tokens` counts padding, and tokens that were trained on again.
+    """
+    rows = min(shards.rows, -(-trained_tokens // shards.sequence_length))
+    kept = _count(shards, rows, int(shards.document_lengths(0, rows).lengths.sum()))
+    tried = Count() if held_out.shards is None else _count(held_out.shards, len(held_out.rows), held_out.tokens)
+    return Ledger(incoming=kept + tried, kept=kept, output=kept, dropped={"held_out": tried})
+
+
+def _count(shards: ShardSet, rows: int, tokens: int) -> Count:
+    return Count(rows, rows * shards.sequence_length * shards.dtype.itemsize, tokens)
+
+
+def _measured(training: Training) -> dict[str, float | int | str]:
+    stats = training.loader
+    return {
+        "seconds": training.seconds,
+        "tokens_per_second": stats.tokens / training.seconds,
+        "loader": str(stats),
+        "loader_waiting": stats.waiting,
+        "loader_batches": stats.batches,
+    }
+
+
+def _tiny_model() -> Any:
+    """The model and its training, imported when they are needed: torch takes a second, and is an extra."""
+    try:
+        from llm_assets.stages.smoke_train import tiny_model
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        why = "torch is not installed, and smoke_train needs it: pip install 'llm-assets[train]'"
+        raise ModuleNotFoundError(why, name="torch") from error
+    return tiny_model

@@ -1,0 +1,1 @@
+"""Shard sets: rows of token ids of one length, each row one computed byte range."""
