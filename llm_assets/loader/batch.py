@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llm_assets.loader.blocks import BlockPool
 from llm_assets.loader.fields import IGNORED, PER_TOKEN, Batch, Dtype, Field, Mark, field_type
-from llm_assets.loader.reading import Rows
+from llm_assets.loader.reading import RowsRead
 from llm_assets.loader.runs import Runs
 from llm_assets.store.shards.shard_set import ShardSet
 
@@ -46,7 +46,7 @@ class HostAssembler:
             if field in PER_TOKEN
         }
 
-    def assemble(self, rows: Rows, starts: Sequence[int]) -> tuple[list[Batch], Mark | None]:
+    def assemble(self, rows: RowsRead, starts: Sequence[int]) -> tuple[list[Batch], Mark | None]:
         """Divide rows into as many batches as `starts` has; those are the first rows of each in the stream.
 
         Returns also the mark after which they are complete: None, they are.
@@ -58,7 +58,7 @@ class HostAssembler:
         """The batch, which is where it should be."""
         return batch
 
-    def _column(self, field: Field, rows: Rows, starts: Sequence[int]) -> Sequence[torch.Tensor]:
+    def _column(self, field: Field, rows: RowsRead, starts: Sequence[int]) -> Sequence[torch.Tensor]:
         """One field of all the batches."""
         count = len(starts)
         if field == "row_ids":
@@ -73,7 +73,7 @@ class HostAssembler:
             return [torch.from_numpy(part) for part in parts]
         return [torch.tensor(np.diff(part).max(), dtype=torch.int32) for part in parts]
 
-    def _fill(self, field: Field, rows: Rows, block: NDArray[Any]) -> None:
+    def _fill(self, field: Field, rows: RowsRead, block: NDArray[Any]) -> None:
         if field == "input_ids":
             _copy_ids(rows, block)
         elif field == "labels":
@@ -104,7 +104,7 @@ def row_ids(starts: Sequence[int], rows: int) -> Sequence[torch.Tensor]:
     return (torch.tensor(starts, dtype=torch.int64)[:, None] + torch.arange(rows)).unbind(0)
 
 
-def _copy_ids(rows: Rows, block: NDArray[Any], ahead: int = 0) -> None:
+def _copy_ids(rows: RowsRead, block: NDArray[Any], ahead: int = 0) -> None:
     """Copy the ids, widened, into a flat block, each `ahead` places before its own; the last places stay."""
     place = -ahead
     for piece in rows.pieces:
@@ -114,7 +114,7 @@ def _copy_ids(rows: Rows, block: NDArray[Any], ahead: int = 0) -> None:
         place += flat.size
 
 
-def _fill_labels(rows: Rows, block: NDArray[Any], *, shift: bool) -> None:
+def _fill_labels(rows: RowsRead, block: NDArray[Any], *, shift: bool) -> None:
     ahead = 1 if shift else 0
     runs = _known(rows.runs)
     _copy_ids(rows, block, ahead)

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from llm_assets.loader.chance import key
+from llm_assets.loader.epoch_order import EpochOrder
 from llm_assets.loader.fields import IGNORED, Batch
-from llm_assets.loader.order import Order
 from llm_assets.loader.ranks import Ranks
 
 
@@ -68,7 +68,7 @@ class LengthBatches:
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
         count = len(self.lengths)
-        spans = Order(count, self.seed, 16).spans(epoch * count, (epoch + 1) * count)
+        spans = EpochOrder(count, self.seed, 16).ranges(epoch * count, (epoch + 1) * count)
         order = np.concatenate([np.arange(first, last) for first, last in spans])
         left = order[:0]
         for start in range(0, count, self.window):
@@ -77,7 +77,7 @@ class LengthBatches:
             examples, left = examples[:usable], examples[usable:]
             cut = self._cut(examples[np.argsort(-self.lengths[examples], kind="stable")])
             # of the epochs of an order, the second is the first that is shuffled
-            turns = Order(len(cut), key(self.seed, f"batches {epoch} {start}"), 1).spans(len(cut), 2 * len(cut))
+            turns = EpochOrder(len(cut), key(self.seed, f"batches {epoch} {start}"), 1).ranges(len(cut), 2 * len(cut))
             yield from (cut[place] for place, _ in turns)
 
     def shares(self, ranks: Ranks, epoch: int = 0) -> Iterator[NDArray[np.int64]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from llm_assets.loader.batch import boundaries
 from llm_assets.loader.fields import IGNORED, PER_TOKEN, Batch, Dtype, Field, Mark, field_type
-from llm_assets.loader.reading import Rows
+from llm_assets.loader.reading import RowsRead
 from llm_assets.loader.runs import PADDING
 from llm_assets.store.shards.shard_set import ShardSet
 
@@ -26,7 +26,7 @@ _SLOTS = 4
 """Page-locked buffers that take turns: a buffer is filled again only when its copy is done."""
 
 
-class Streams(Protocol):
+class DeviceStreams(Protocol):
     """How work on a device is put in order."""
 
     pinned: bool
@@ -54,17 +54,17 @@ class CudaStreams:
         self._stream = torch.cuda.Stream(device)
 
     def aside(self) -> AbstractContextManager[Any]:
-        """See `Streams.aside`."""
+        """See `DeviceStreams.aside`."""
         return torch.cuda.stream(self._stream)
 
     def mark(self) -> Mark:
-        """See `Streams.mark`."""
+        """See `DeviceStreams.mark`."""
         event = torch.cuda.Event()
         event.record(self._stream)
         return event
 
     def await_mark(self, mark: Any, tensors: Sequence[torch.Tensor]) -> None:
-        """See `Streams.await_mark`."""
+        """See `DeviceStreams.await_mark`."""
         current = torch.cuda.current_stream(self._device)
         current.wait_event(mark)
         for tensor in tensors:
@@ -79,14 +79,14 @@ class NoStreams:
     pinned = False
 
     def aside(self) -> AbstractContextManager[Any]:
-        """See `Streams.aside`."""
+        """See `DeviceStreams.aside`."""
         return nullcontext()
 
     def mark(self) -> None:
-        """See `Streams.mark`."""
+        """See `DeviceStreams.mark`."""
 
     def await_mark(self, mark: Mark | None, tensors: Sequence[torch.Tensor]) -> None:
-        """See `Streams.await_mark`."""
+        """See `DeviceStreams.await_mark`."""
 
 
 def checked_device(device: torch.device | str) -> torch.device:
@@ -107,7 +107,7 @@ class _Slot:
 
 
 @dataclass
-class _Layout:
+class _TransferLayout:
     """Where things lie in the integers of a transfer: starts and numbers of the runs, then boundaries by batch."""
 
     runs: int = 0
@@ -131,7 +131,7 @@ class DeviceAssembler:
         self._fields = tuple(fields)
         self._device = device
         self._shift = shift_labels
-        self._streams: Streams = CudaStreams(device) if device.type == "cuda" else NoStreams()
+        self._streams: DeviceStreams = CudaStreams(device) if device.type == "cuda" else NoStreams()
         self._stored = _torch_type(shards.dtype)
         self._types = {
             name: _torch_type(field_type(name, dtype, shards.dtype, shards.index.vocabulary_size))
@@ -143,7 +143,7 @@ class DeviceAssembler:
         ]
         self._turn = 0
 
-    def assemble(self, rows: Rows, starts: Sequence[int]) -> tuple[list[Batch], Mark | None]:
+    def assemble(self, rows: RowsRead, starts: Sequence[int]) -> tuple[list[Batch], Mark | None]:
         """Divide rows into as many batches as `starts` has; those are the first rows of each in the stream.
 
         Returns also the mark after which they are complete.
@@ -164,16 +164,16 @@ class DeviceAssembler:
         self._streams.await_mark(mark, [*batch.values()])
         return batch
 
-    def _layout(self, rows: Rows, count: int) -> _Layout:
+    def _layout(self, rows: RowsRead, count: int) -> _TransferLayout:
         if rows.runs is None:
-            return _Layout()
-        layout = _Layout(len(rows.runs.starts))
+            return _TransferLayout()
+        layout = _TransferLayout(len(rows.runs.starts))
         if {"cu_seqlens", "max_seqlen"} & {*self._fields}:
             each = rows.rows // count
             layout.boundaries = [boundaries(rows.runs, batch * each, each) for batch in range(count)]
         return layout
 
-    def _fill(self, rows: Rows, layout: _Layout) -> _Slot:
+    def _fill(self, rows: RowsRead, layout: _TransferLayout) -> _Slot:
         """Copy rows into the next host buffer, once the device has what was in it."""
         slot = self._slots[self._turn]
         self._turn = (self._turn + 1) % _SLOTS
@@ -229,7 +229,7 @@ class DeviceAssembler:
         name: Field,
         dense: dict[Field, torch.Tensor],
         integers: torch.Tensor,
-        layout: _Layout,
+        layout: _TransferLayout,
         starts: Sequence[int],
         rows: int,
     ) -> Sequence[torch.Tensor]:

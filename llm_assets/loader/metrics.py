@@ -54,7 +54,7 @@ _CACHE = {
     "evicted": ("evicted", "Cached files that made room for others."),
     "tier_hits": ("tier_hits", "Ranges from Redis instead of the source."),
     "tier_failures": ("tier_failures", "Times that Redis did not answer."),
-    "fetched_ahead": ("fetched_ahead", "Shards fetched before they were asked for."),
+    "prefetched": ("prefetched", "Shards fetched before they were asked for."),
 }
 """Counter of a cache → name of its metric and what it counts."""
 

@@ -13,14 +13,14 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch.utils.data import get_worker_info
 
-from llm_assets.loader.ahead import Ahead
 from llm_assets.loader.batch import HostAssembler
+from llm_assets.loader.batch_schedule import MicroBatching
 from llm_assets.loader.device import DeviceAssembler
+from llm_assets.loader.epoch_order import EpochOrder
 from llm_assets.loader.fields import NEEDS_RUNS, Batch, Dtype, Field, Mark
-from llm_assets.loader.order import Order
+from llm_assets.loader.prefetch import PrefetchIterator
 from llm_assets.loader.ranks import Ranks
 from llm_assets.loader.reading import RowReader
-from llm_assets.loader.schedule import Deal
 from llm_assets.loader.upcoming import upcoming
 from llm_assets.loader.validate import BatchValidator
 from llm_assets.store.shards.shard_set import ShardSet
@@ -31,13 +31,13 @@ save in caches, more gain little."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that batches follow from, but for the position."""
+class BatchSpec:
+    """Everything that determines the batches of a rank, except the position."""
 
     shards: ShardSet
-    order: Order
+    order: EpochOrder
     length: int
-    deal: Deal
+    micro_batching: MicroBatching
     ranks: Ranks
     fields: tuple[Field, ...]
     dtype: Dtype
@@ -71,15 +71,15 @@ class _Made:
 
 
 class Preparation:
-    """The batches of a recipe from a position on. With `ahead` over 0, a thread makes about that many in advance."""
+    """The batches of a spec from a position on. With `prefetch` over 0, a thread makes about that many in advance."""
 
-    def __init__(self, recipe: Recipe, position: int, ahead: int) -> None:
-        self._assembler = recipe.assembler()
-        groups = 1 if ahead < 2 else 2
+    def __init__(self, spec: BatchSpec, position: int, prefetch: int) -> None:
+        self._assembler = spec.assembler()
+        groups = 1 if prefetch < 2 else 2
         one_by_one = get_worker_info() is not None  # tensors sent between processes take their whole memory along
-        at_once = 1 if one_by_one else max(1, ahead // groups) if ahead else None
-        made = _make(recipe, self._assembler, position, at_once)
-        self._groups: Iterator[_Made] = Ahead(made, groups) if ahead else made
+        at_once = 1 if one_by_one else max(1, prefetch // groups) if prefetch else None
+        made = _make(spec, self._assembler, position, at_once)
+        self._groups: Iterator[_Made] = PrefetchIterator(made, groups) if prefetch else made
         self._now = _Made(deque(), None, 0, deque())
 
     def next(self) -> tuple[Batch, int, int]:
@@ -91,39 +91,39 @@ class Preparation:
 
     def close(self) -> None:
         """Forget what was made ahead."""
-        if isinstance(self._groups, Ahead):
+        if isinstance(self._groups, PrefetchIterator):
             self._groups.close()
 
 
 def _make(
-    recipe: Recipe, assembler: HostAssembler | DeviceAssembler, position: int, at_once: int | None
+    spec: BatchSpec, assembler: HostAssembler | DeviceAssembler, position: int, at_once: int | None
 ) -> Iterator[_Made]:
-    ranges = upcoming(recipe.shards, recipe.order, recipe.length, recipe.deal, recipe.ranks, position)
-    withdraw = recipe.shards.announce(ranges)
+    ranges = upcoming(spec.shards, spec.order, spec.length, spec.micro_batching, spec.ranks, position)
+    withdraw = spec.shards.announce(ranges)
     try:
-        yield from _announced(recipe, assembler, position, at_once)
+        yield from _announced(spec, assembler, position, at_once)
     finally:
         withdraw()
 
 
 def _announced(
-    recipe: Recipe, assembler: HostAssembler | DeviceAssembler, position: int, at_once: int | None
+    spec: BatchSpec, assembler: HostAssembler | DeviceAssembler, position: int, at_once: int | None
 ) -> Iterator[_Made]:
-    deal, reader = recipe.deal, recipe.reader()
-    validator = BatchValidator(recipe.shards, reader, recipe.length, shift_labels=recipe.shift_labels)
+    micro_batching, reader = spec.micro_batching, spec.reader()
+    validator = BatchValidator(spec.shards, reader, spec.length, shift_labels=spec.shift_labels)
     most = 1  # the first batch is made alone, since somebody waits for it
-    while position < deal.schedule.end:
-        cut = deal.cut(position, _TOKENS_AT_ONCE // recipe.length)
-        count = min(cut.count, most)
-        most = min(2 * most, at_once or cut.count)
-        rows = cut.rows // deal.world_size
-        starts = [cut.first + number * cut.rows + recipe.ranks.rank * rows for number in range(count)]
+    while position < micro_batching.schedule.end:
+        group = micro_batching.group_at(position, _TOKENS_AT_ONCE // spec.length)
+        count = min(group.count, most)
+        most = min(2 * most, at_once or group.count)
+        rows = group.rows // micro_batching.world_size
+        starts = [group.first + number * group.rows + spec.ranks.rank * rows for number in range(count)]
         # without other ranks between them, the rows of all batches follow each other
-        read = reader.read(starts, rows) if deal.world_size > 1 else reader.read([cut.first], rows * count)
+        read = reader.read(starts, rows) if micro_batching.world_size > 1 else reader.read([group.first], rows * count)
         batches, mark = assembler.assemble(read, starts)
-        if recipe.validate:
+        if spec.validate:
             for number, batch in enumerate(batches):
                 validator.check(assembler.deliver(batch, mark), read, number * rows, rows)
-        positions = deque(cut.first + (number + 1) * cut.rows for number in range(count))
+        positions = deque(group.first + (number + 1) * group.rows for number in range(count))
         position = positions[-1]
         yield _Made(deque(batches), mark, rows, positions)

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_assets.loader.order import Order
+from llm_assets.loader.epoch_order import EpochOrder
 from llm_assets.loader.runs import RowError, Runs, runs_of
 from llm_assets.store.shards.shard_set import DocumentLengths, ShardCorruptError, ShardSet
 
 
-class Span(NamedTuple):
+class RowSpan(NamedTuple):
     """Rows `first` to `last` (exclusive) of the set, of which the rows of the stream are parts `skip` to `stop`."""
 
     first: int
@@ -33,26 +33,26 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowsRead:
     """`rows` rows of the stream: token ids in pieces [*, length] of the stored type, and where they come from."""
 
     rows: int
     pieces: Sequence[NDArray[Any]]
-    spans: Sequence[Span]
+    spans: Sequence[RowSpan]
     runs: Runs | None
 
 
 class RowReader:
     """Reads rows of `length` tokens, `parts` of which make a row of the set."""
 
-    def __init__(self, shards: ShardSet, order: Order, length: int, *, with_runs: bool) -> None:
+    def __init__(self, shards: ShardSet, order: EpochOrder, length: int, *, with_runs: bool) -> None:
         self._set = shards
         self._order = order
         self._length = length
         self._parts = shards.sequence_length // length
         self._with_runs = with_runs
 
-    def read(self, starts: Sequence[int], rows: int) -> Rows:
+    def read(self, starts: Sequence[int], rows: int) -> RowsRead:
         """For each start, `rows` rows of the stream from there on. Raises what `ShardSet` raises."""
         spans = [span for start in starts for span in self._spans(start, start + rows)]
         pieces: list[NDArray[Any]] = []
@@ -63,29 +63,29 @@ class RowReader:
             if self._with_runs:
                 documents.append(self._set.document_lengths(span.first, span.last))
         runs = self._runs(spans, documents) if self._with_runs else None
-        return Rows(rows * len(starts), pieces, spans, runs)
+        return RowsRead(rows * len(starts), pieces, spans, runs)
 
-    def _spans(self, first: int, last: int) -> list[Span]:
+    def _spans(self, first: int, last: int) -> list[RowSpan]:
         parts = self._parts
         if parts == 1:
-            return [Span(start, stop, 0, stop - start) for start, stop in self._ranges(first, last)]
-        spans: list[Span] = []
+            return [RowSpan(start, stop, 0, stop - start) for start, stop in self._ranges(first, last)]
+        spans: list[RowSpan] = []
         skip = first % parts
         rows = last - first
         for start, stop in self._ranges(first // parts, -(-last // parts)):
             end = min((stop - start) * parts, skip + rows)
-            spans.append(Span(start, stop, skip, end))
+            spans.append(RowSpan(start, stop, skip, end))
             rows -= end - skip
             skip = 0
         return spans
 
     def _ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """As `Order.spans`, each range within one shard."""
-        for start, stop in self._order.spans(first, last):
+        """As `EpochOrder.ranges`, each range within one shard."""
+        for start, stop in self._order.ranges(first, last):
             for _, begin, end in self._set.index.layout.within_shards(start, stop):
                 yield begin, end
 
-    def _runs(self, spans: Sequence[Span], documents: Sequence[DocumentLengths]) -> Runs:
+    def _runs(self, spans: Sequence[RowSpan], documents: Sequence[DocumentLengths]) -> Runs:
         try:
             runs = runs_of(_joined(documents), self._set.sequence_length, self._length)
         except RowError as error:
@@ -99,7 +99,7 @@ class RowReader:
             before += (span.last - span.first) * self._parts
         return runs.select(keep)
 
-    def corrupt(self, spans: Sequence[Span], row: int, problem: str, *, packed: bool = False) -> ShardCorruptError:
+    def corrupt(self, spans: Sequence[RowSpan], row: int, problem: str, *, packed: bool = False) -> ShardCorruptError:
         """The error that a row is not sound, naming its shard and its number in the set.
 
         `row` counts the rows of the stream in the spans; where `packed`, also the parts that the spans leave out.

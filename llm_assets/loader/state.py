@@ -21,7 +21,7 @@ class DigestMismatchError(LoaderStateError):
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamIdentity:
     """What the stream of rows is: which set, how its rows are divided, and in which order epochs take them.
 
     Raises ValueError for a seed or block that is no `int`, which a state in JSON could not keep.
@@ -38,12 +38,12 @@ class Stream:
             raise ValueError(f"seed {self.seed!r} and block {self.block!r}: whole numbers, or no seed (None)")
 
 
-def to_dict(stream: Stream, position: int) -> dict[str, Any]:
+def to_dict(stream: StreamIdentity, position: int) -> dict[str, Any]:
     """The state after `position` rows, all ranks together: JSON-like, the same on every rank."""
     return {"version": STATE_VERSION, "position": position, **asdict(stream)}
 
 
-def position_in(stream: Stream, packed_length: int, state: Mapping[str, Any]) -> int:
+def position_in(stream: StreamIdentity, packed_length: int, state: Mapping[str, Any]) -> int:
     """The position that a saved state has in a stream, counted in its rows.
 
     The sequence length may be another one. Raises DigestMismatchError for a state of other rows, LoaderStateError for

@@ -37,7 +37,7 @@ class LoaderStats:
         )
 
 
-class Counter:
+class StatsCounter:
     """Adds up what a `LoaderStats` says. Not locked: for the thread that consumes."""
 
     def __init__(self) -> None:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import IterableDataset
 
+from llm_assets.loader.batch_schedule import BatchSchedule, MicroBatching, PositionError, Step
 from llm_assets.loader.device import checked_device
+from llm_assets.loader.epoch_order import EpochOrder
 from llm_assets.loader.fields import FIELDS, Batch, Dtype, Field, checked_fields, field_type
-from llm_assets.loader.order import Order
-from llm_assets.loader.preparation import Preparation, Recipe
+from llm_assets.loader.preparation import BatchSpec, Preparation
 from llm_assets.loader.ranks import Ranks
-from llm_assets.loader.schedule import Deal, PositionError, Schedule, Step
-from llm_assets.loader.state import LoaderStateError, Stream, position_in, to_dict
-from llm_assets.loader.stats import Counter, LoaderStats
+from llm_assets.loader.state import LoaderStateError, StreamIdentity, position_in, to_dict
+from llm_assets.loader.stats import LoaderStats, StatsCounter
 from llm_assets.loader.workers import WorkerFlag, worker_count
 from llm_assets.store.shards.shard_set import ShardSet
 
@@ -44,11 +44,11 @@ class TokenLoader(IterableDataset[Batch]):
     **Rows.** A row has `sequence_length` tokens: as many as the rows of the set, or a number that divides it. Where
     such a division falls inside a document, its rest is a document of its own: positions restart, and the token
     after the seam is no target. The rows of `epochs` epochs (None: without end) make one stream; `position` counts
-    it. With a `seed`, epochs after the first take the set in another order (see `order.Order`).
+    it. With a `seed`, epochs after the first take the set in another order (see `EpochOrder`).
 
-    **Batches.** `batch_size` is the global batch in rows, or a schedule of (from row, size) (see `schedule.Schedule`).
-    A step is that many consecutive rows; it may reach from one epoch into the next. Rank r of W gets the r-th slice, in
-    micro-batches of `micro_batch_size` rows if that is given (see `schedule.Deal`), so all ranks together see the same
+    **Batches.** `batch_size` is the global batch in rows, or a schedule of (from row, size) (see `BatchSchedule`). A
+    step is that many consecutive rows; it may reach from one epoch into the next. Rank r of W gets the r-th slice, in
+    micro-batches of `micro_batch_size` rows if that is given (see `MicroBatching`), so all ranks together see the same
     global batches for any W. Rows at the end of the stream that make no whole step are not delivered: `unused_rows`.
 
     **Ranks.** `rank` and `world_size`, or a `mesh` with the names of its `data_parallel` dimensions. Nothing is read
@@ -101,18 +101,18 @@ class TokenLoader(IterableDataset[Batch]):
             )
         self.epochs = None if epochs is None else _whole("epochs", epochs, 1)
         self.epoch_rows = self.set.rows * (self.set.sequence_length // self.sequence_length)
-        self.schedule = Schedule(batch_size, _ENDLESS if self.epochs is None else self.epochs * self.epoch_rows)
-        self._deal = Deal(self.schedule, self.ranks.world_size, micro_batch_size)
-        self._stream = Stream(self.set.digest, self.set.rows, self.sequence_length, seed, block)
+        self.schedule = BatchSchedule(batch_size, _ENDLESS if self.epochs is None else self.epochs * self.epoch_rows)
+        self._micro_batching = MicroBatching(self.schedule, self.ranks.world_size, micro_batch_size)
+        self._stream = StreamIdentity(self.set.digest, self.set.rows, self.sequence_length, seed, block)
         self.fields = checked_fields(fields)
         for field in self.fields:
             field_type(field, dtype, self.set.dtype, self.set.index.vocabulary_size)
         target = None if device is None else checked_device(device)
-        self._recipe = Recipe(
+        self._spec = BatchSpec(
             self.set,
-            Order(self.set.rows, seed, block),
+            EpochOrder(self.set.rows, seed, block),
             self.sequence_length,
-            self._deal,
+            self._micro_batching,
             self.ranks,
             self.fields,
             dtype,
@@ -124,7 +124,7 @@ class TokenLoader(IterableDataset[Batch]):
         self._prefetch = usual if prefetch is None else _whole("prefetch", prefetch, 0)
         self._position = 0
         self._over = False
-        self._counter = Counter()
+        self._counter = StatsCounter()
         self._worker = WorkerFlag()
 
     @property
@@ -151,7 +151,7 @@ class TokenLoader(IterableDataset[Batch]):
     def accumulation(self) -> int:
         """Micro-batches in the step that the batch given out last belongs to (the first step, before that)."""
         step = self.schedule.step_at(max(0, self._position - 1))
-        return step.rows // self._deal.rows_at(step)
+        return step.rows // self._micro_batching.rows_at(step)
 
     @property
     def unused_rows(self) -> int:
@@ -162,10 +162,10 @@ class TokenLoader(IterableDataset[Batch]):
         """Batches (micro-batches) in the whole stream. Raises TypeError where it has no end."""
         if self.epochs is None:
             raise TypeError("a loader of endless epochs has no length")
-        return len(self._deal)
+        return len(self._micro_batching)
 
     def __iter__(self) -> Iterator[Batch]:
-        self._worker.enter(self._recipe.device)
+        self._worker.enter(self._spec.device)
         if self._over:
             raise LoaderExhaustedError(
                 f"all {self.schedule.end} rows were delivered, and a loader is one run over them: give it more epochs "
@@ -202,7 +202,7 @@ class TokenLoader(IterableDataset[Batch]):
         position = position_in(self._stream, self.set.sequence_length, state_dict)
         if position != self.schedule.end:
             try:
-                self._deal.check(position)
+                self._micro_batching.check(position)
             except PositionError as error:
                 raise LoaderStateError(str(error)) from error
         self._position = position
@@ -227,7 +227,7 @@ class TokenLoader(IterableDataset[Batch]):
                 if preparation is None or expected != self._position:
                     if preparation is not None:
                         preparation.close()
-                    preparation = Preparation(self._recipe, self._position, 0 if worker_count() else self._prefetch)
+                    preparation = Preparation(self._spec, self._position, 0 if worker_count() else self._prefetch)
                 batch, rows, expected = preparation.next()
                 self._position = expected
                 self._counter.add(rows, rows * length, asked, clock())

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_assets.loader.fields import IGNORED, PER_TOKEN, Batch
-from llm_assets.loader.reading import RowReader, Rows
+from llm_assets.loader.reading import RowReader, RowsRead
 from llm_assets.loader.runs import PADDING, Runs
 from llm_assets.store.shards.shard_set import ShardSet
 
@@ -26,7 +26,7 @@ class BatchValidator:
         self._length = length
         self._shift = shift_labels
 
-    def check(self, batch: Batch, rows: Rows, first: int, count: int) -> None:
+    def check(self, batch: Batch, rows: RowsRead, first: int, count: int) -> None:
         """Check the batch made of `count` of the rows read, from `first` on.
 
         Shapes; ids within the vocabulary, and the pad id on padding alone where the documents say padding; positions,

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm_assets.loader.state import LoaderStateError, Stream, position_in, to_dict
+from llm_assets.loader.state import LoaderStateError, StreamIdentity, position_in, to_dict
 
-STREAM = Stream("d", set_rows=10, sequence_length=4, seed=1, block=3)
+STREAM = StreamIdentity("d", set_rows=10, sequence_length=4, seed=1, block=3)
 
 
 @pytest.mark.parametrize(("position", "accepted"), [(0, True), (9, True), (10, True), (11, False), (30, False)])

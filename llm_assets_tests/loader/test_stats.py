@@ -1,8 +1,8 @@
-from llm_assets.loader.stats import Counter
+from llm_assets.loader.stats import StatsCounter
 
 
 def test_waits_add_up_and_the_time_runs_from_the_first_request_to_the_last_batch() -> None:
-    counter = Counter()
+    counter = StatsCounter()
     assert (counter.stats().elapsed, counter.stats().tokens_per_second, counter.stats().waiting) == (0, 0, 0)
     counter.add(2, 20, asked=10.0, given=10.5)
     counter.add(4, 40, asked=12.0, given=12.25)

@@ -7,7 +7,7 @@ import torch
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.batch import HostAssembler
 from llm_assets.loader.fields import ALL_FIELDS, Batch
-from llm_assets.loader.reading import Rows
+from llm_assets.loader.reading import RowsRead
 from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSet
 from llm_assets_tests.loader.sets import LENGTH, VOCABULARY, write
 from llm_assets_tests.store.shards.examples import seal_again
@@ -66,7 +66,7 @@ def test_fields_that_disagree_are_found(
 ) -> None:
     assemble = HostAssembler.assemble
 
-    def wrong(self: HostAssembler, rows: Rows, starts: list[int]) -> tuple[list[Batch], None]:
+    def wrong(self: HostAssembler, rows: RowsRead, starts: list[int]) -> tuple[list[Batch], None]:
         batches, _ = assemble(self, rows, starts)
         batches[0][field] = batches[0][field].clone()
         batches[0][field].view(-1)[1] += 1
@@ -81,7 +81,7 @@ def test_fields_that_disagree_are_found(
 def test_a_wrong_shape_is_found(shards: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
     assemble = HostAssembler.assemble
 
-    def wrong(self: HostAssembler, rows: Rows, starts: list[int]) -> tuple[list[Batch], None]:
+    def wrong(self: HostAssembler, rows: RowsRead, starts: list[int]) -> tuple[list[Batch], None]:
         batches, _ = assemble(self, rows, starts)
         return [{name: torch.cat([tensor, tensor]) for name, tensor in batch.items()} for batch in batches], None
 

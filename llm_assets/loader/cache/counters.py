@@ -24,8 +24,8 @@ class CacheCounters:
     `hedges_won` those that answered first. `bytes_fetched` came from the source, `tier_hits` ranges from Redis instead;
     `tier_failures` counts a Redis that did not answer. `damaged` ranges came with wrong bytes or too few.
 
-    `quarantined` cached files were damaged and moved aside; `evicted` ones made room. `fetched_ahead` shards were
-    fetched before they were asked for, `ahead_failures` could not be.
+    `quarantined` cached files were damaged and moved aside; `evicted` ones made room. `prefetched` shards were
+    fetched before they were asked for, `prefetch_failures` could not be.
     """
 
     reads: int = 0
@@ -42,8 +42,8 @@ class CacheCounters:
     tier_failures: int = 0
     quarantined: int = 0
     evicted: int = 0
-    fetched_ahead: int = 0
-    ahead_failures: int = 0
+    prefetched: int = 0
+    prefetch_failures: int = 0
     stall_seconds: float = 0.0
 
     def __post_init__(self) -> None:

@@ -49,14 +49,14 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Range:
+class ByteRange:
     """Bytes `start` to `stop` (exclusive) of a file."""
 
     start: int
     stop: int
 
 
-_WHOLE = Range(0, -1)
+_WHOLE = ByteRange(0, -1)
 """All of a file, however long it is."""
 
 
@@ -108,7 +108,7 @@ class Fetcher:
         self.ranges(file, [_WHOLE], lambda _, data: parsed.append(parse(data)), until)
         return parsed[-1]
 
-    def ranges(self, file: str, ranges: Sequence[Range], receive: Receive, until: float) -> None:
+    def ranges(self, file: str, ranges: Sequence[ByteRange], receive: Receive, until: float) -> None:
         """Have all ranges of a file received by this thread, in any order; several are asked for at a time.
 
         Raises ShardMissingError, ShardUnavailableError, and what `receive` raises when damaged bytes do not get better;
@@ -140,12 +140,12 @@ class Fetcher:
             future.cancel()
 
     async def _all(
-        self, file: str, ranges: Sequence[Range], arrived: SimpleQueue[_Arrival | None], until: float
+        self, file: str, ranges: Sequence[ByteRange], arrived: SimpleQueue[_Arrival | None], until: float
     ) -> None:
         await self._connect(file, until)
         gate = asyncio.Semaphore(self._settings.connections)
 
-        async def one(wanted: Range) -> None:
+        async def one(wanted: ByteRange) -> None:
             async with gate:
                 await self._one(file, wanted, arrived, until)
 
@@ -165,7 +165,7 @@ class Fetcher:
             except TimeoutError as error:
                 raise ShardUnavailableError(self._uri(file), "cannot be fetched: there is no client in time") from error
 
-    async def _one(self, file: str, wanted: Range, arrived: SimpleQueue[_Arrival | None], until: float) -> None:
+    async def _one(self, file: str, wanted: ByteRange, arrived: SimpleQueue[_Arrival | None], until: float) -> None:
         began = time.monotonic()
         damaged = 0
         causes: list[BaseException | None] = []
@@ -208,7 +208,7 @@ class Fetcher:
             reraise=True,
         )
 
-    async def _receive(self, file: str, wanted: Range, data: bytes, arrived: SimpleQueue[_Arrival | None]) -> None:
+    async def _receive(self, file: str, wanted: ByteRange, data: bytes, arrived: SimpleQueue[_Arrival | None]) -> None:
         self._counters.add(bytes_fetched=len(data))
         if wanted is not _WHOLE and len(data) != wanted.stop - wanted.start:
             problem = f"bytes {wanted.start} to {wanted.stop} were asked for, {len(data)} came"
@@ -217,7 +217,7 @@ class Fetcher:
         arrived.put(arrival)
         await arrival.received
 
-    async def _hedged(self, file: str, wanted: Range, until: float) -> bytes:
+    async def _hedged(self, file: str, wanted: ByteRange, until: float) -> bytes:
         """One attempt, of one or two requests. Raises _FailedError."""
         began = time.monotonic()
         last = min(until, began + self._settings.attempt_seconds)
@@ -248,7 +248,7 @@ class Fetcher:
             for task in tasks:
                 task.cancel()
 
-    def _request(self, file: str, wanted: Range) -> asyncio.Task[bytes]:
+    def _request(self, file: str, wanted: ByteRange) -> asyncio.Task[bytes]:
         filesystem, path = self._filesystem, f"{self._folder.path}/{file}"
         start, stop = (None, None) if wanted is _WHOLE else (wanted.start, wanted.stop)
         answer: Awaitable[bytes]

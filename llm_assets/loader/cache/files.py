@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_assets.loader.cache.ahead import Ahead
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import CacheQuotaError
 from llm_assets.loader.cache.fetch import Fetcher
 from llm_assets.loader.cache.folder import CacheFolder, Lease
 from llm_assets.loader.cache.forks import after_fork
-from llm_assets.loader.cache.plan import Plan, Visit
 from llm_assets.loader.cache.settings import CacheSettings
-from llm_assets.loader.cache.supply import Supply
+from llm_assets.loader.cache.shard_cache import ShardCache
+from llm_assets.loader.cache.shard_prefetcher import ShardPrefetcher
 from llm_assets.loader.cache.table import ExpectedShard, ExpectedShards
+from llm_assets.loader.cache.visit_plan import Visit, VisitPlan
 from llm_assets.store.folder import Folder
 from llm_assets.store.recent_blocks import RecentBlocks
 from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSetIndex
@@ -115,10 +115,12 @@ class _Opened:
         )
         self._check_quota(uri)
         cache = CacheFolder(settings.folder, settings.quota_bytes, counters)
-        self._supply = Supply(cache, fetcher, settings, counters)
-        self._ahead = Ahead(self._supply, self._shards.shard, settings.fetch.deadline_seconds, counters)
+        self._shard_cache = ShardCache(cache, fetcher, settings, counters)
+        self._prefetcher = ShardPrefetcher(
+            self._shard_cache, self._shards.shard, settings.fetch.deadline_seconds, counters
+        )
         self._slots = settings.quota_bytes // max(1, self._shards.largest)
-        self._plan: Plan | None = None
+        self._plan: VisitPlan | None = None
         self._recent = RecentBlocks(settings.memory_bytes)
         self._reading = threading.Lock()
         self._lease: Lease | None = None
@@ -153,22 +155,22 @@ class _Opened:
 
     def announce(self, visits: Iterator[Visit]) -> Callable[[], None]:
         all_stay = self._slots >= len(self._shards)
-        plan = Plan(visits, max(_VISITS_KNOWN, 4 * self._settings.ahead) if all_stay else self._slots)
+        plan = VisitPlan(visits, max(_VISITS_KNOWN, 4 * self._settings.prefetch) if all_stay else self._slots)
         with self._reading:
             self._plan = plan
             if self._current is not None:
                 here = self._current.number
                 if plan.next(1) == [here]:
                     plan.reach(here)
-                self._ahead.want(self._next(here))
+                self._prefetcher.want(self._next(here))
         return partial(self._withdraw, plan)
 
-    def _withdraw(self, plan: Plan) -> None:
+    def _withdraw(self, plan: VisitPlan) -> None:
         if self._plan is plan:  # without a lock: a generator that is forgotten says so in any thread, at any time
             self._plan = None
 
     def close(self, wait_seconds: float = 0.0) -> None:
-        self._ahead.close(wait_seconds)
+        self._prefetcher.close(wait_seconds)
         with self._reading:
             self._let_go()
 
@@ -188,7 +190,7 @@ class _Opened:
             lease, fetched = self._leased(shard, until)
             waited = waited or fetched
             if lease is None:
-                self._supply.fetch_blocks(shard, first, last, out.data, until)
+                self._shard_cache.fetch_blocks(shard, first, last, out.data, until)
                 self._counters.add(direct=1, stall_seconds=time.monotonic() - began)
                 return
             damage = _read_checked(lease, shard, first, out.data)
@@ -197,7 +199,7 @@ class _Opened:
                 self._counters.add(stall_seconds=time.monotonic() - began if waited else 0.0)
                 return
             self._lease = None
-            self._supply.quarantine(lease)
+            self._shard_cache.quarantine(lease)
         raise ShardCorruptError(
             shard.uri,
             f"came damaged from the cache {self._settings.folder} {_TRIES} times ({damage}): is its disk sound?",
@@ -210,21 +212,21 @@ class _Opened:
         self._let_go()
         waited = True
         if self._worth_fetching(shard.number):
-            supplied = self._supply.obtain(shard, until, patient=shard.key != self._given_up)
-            self._given_up = "" if supplied else shard.key
-            if supplied is not None:
-                self._lease, waited = supplied.lease, supplied.waited
+            cached = self._shard_cache.obtain(shard, until, patient=shard.key != self._given_up)
+            self._given_up = "" if cached else shard.key
+            if cached is not None:
+                self._lease, waited = cached.lease, cached.waited
         else:
             self._given_up = ""
-            self._lease = self._supply.present(shard)
+            self._lease = self._shard_cache.present(shard)
             waited = self._lease is None
         if not self._given_up:
-            self._ahead.want(self._next(shard.number))
+            self._prefetcher.want(self._next(shard.number))
         return self._lease, waited
 
     def _next(self, number: int) -> list[int]:
         """Shards to fetch while this one is read: those announced, or those that follow it in the set."""
-        count = min(self._settings.ahead, self._slots - 1)  # more would drive out each other
+        count = min(self._settings.prefetch, self._slots - 1)  # more would drive out each other
         plan = self._plan
         if plan is None:
             return [*range(number + 1, min(len(self._shards), number + 1 + count))]

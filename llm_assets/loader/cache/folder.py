@@ -22,7 +22,7 @@ from pathlib import Path
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import CacheFolderError, NotACacheError
-from llm_assets.loader.cache.leases import Held
+from llm_assets.loader.cache.leases import LockedFile
 
 MARKER = ".llm-assets-shard-cache"
 """The file that says whose folder this is. Its lock is held while room is made."""
@@ -33,7 +33,7 @@ _BAD_KEPT = 4
 _SHARING = ". Users who share a cache need a folder that a group of them all may write, without the sticky bit"
 
 
-class Refusal(Enum):
+class ReservationFailure(Enum):
     """Why a place for a file cannot be had now."""
 
     BUSY = "another process fetches it, or just did"
@@ -47,7 +47,7 @@ class _Entry:
     used: int
 
 
-class Lease(Held):
+class Lease(LockedFile):
     """A file of the cache, open for reading, that stays until this is closed."""
 
     def __init__(self, descriptor: int, key: str) -> None:
@@ -55,7 +55,7 @@ class Lease(Held):
         self.key = key
 
 
-class Place(Held):
+class Reservation(LockedFile):
     """Room for a file that this process alone writes. Readers see it when it is `published`."""
 
     def __init__(self, descriptor: int, key: str) -> None:
@@ -82,7 +82,7 @@ class CacheFolder:
         self._counters = counters
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._directory = Held(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            self._directory = LockedFile(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             raise CacheFolderError(f"{self.path} cannot be the folder of a cache: {error.strerror}") from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
@@ -125,46 +125,46 @@ class CacheFolder:
                 os.utime(descriptor)
             return lease
 
-    def reserve(self, key: str, size: int, until: float) -> Place | Refusal:
+    def reserve(self, key: str, size: int, until: float) -> Reservation | ReservationFailure:
         """Room for a file, made by deleting those used longest ago that nobody uses; not for one that is there."""
         name = f"{key}.part"
         with self._alone(until) as alone:
             if not alone or self._is_there(f"{key}.shard"):  # published since the caller looked for it
-                return Refusal.BUSY
-            place = self._place(name, key)
-            if place is None:
-                return Refusal.BUSY
-            if self._make_room(size, name) and self._allocate(place, size):
-                return place
+                return ReservationFailure.BUSY
+            reservation = self._reservation(name, key)
+            if reservation is None:
+                return ReservationFailure.BUSY
+            if self._make_room(size, name) and self._allocate(reservation, size):
+                return reservation
             self._unlink(name)
-            place.close()
-            return Refusal.NO_ROOM
+            reservation.close()
+            return ReservationFailure.NO_ROOM
 
-    def publish(self, place: Place, until: float) -> Lease | None:
+    def publish(self, reservation: Reservation, until: float) -> Lease | None:
         """Let readers see the file; a lease on it, or None where that cannot be done or it was taken away at once."""
-        name = f"{place.key}.shard"
+        name = f"{reservation.key}.shard"
         directory = self._directory.descriptor
         with self._alone(until) as alone:  # who counts the files would miss one that changes its name meanwhile
             try:
                 if alone:
-                    os.rename(f"{place.key}.part", name, src_dir_fd=directory, dst_dir_fd=directory)
+                    os.rename(f"{reservation.key}.part", name, src_dir_fd=directory, dst_dir_fd=directory)
             except FileNotFoundError:  # somebody emptied the folder
                 alone = False
         if not alone:
-            self.give_up(place)
+            self.give_up(reservation)
             return None
-        lease = Lease(os.dup(place.descriptor), place.key)
-        place.close()
+        lease = Lease(os.dup(reservation.descriptor), reservation.key)
+        reservation.close()
         if lease.lock(exclusive=False) and lease.is_at(name, directory):
             return lease
         lease.close()
         return None
 
-    def give_up(self, place: Place) -> None:
+    def give_up(self, reservation: Reservation) -> None:
         """Delete what was written so far."""
-        if place.is_at(f"{place.key}.part", self._directory.descriptor):
-            self._unlink(f"{place.key}.part")
-        place.close()
+        if reservation.is_at(f"{reservation.key}.part", self._directory.descriptor):
+            self._unlink(f"{reservation.key}.part")
+        reservation.close()
 
     def quarantine(self, lease: Lease, until: float) -> None:
         """Move a damaged file aside, unless that has been done, and close the lease."""
@@ -181,25 +181,25 @@ class CacheFolder:
                 for entry in [each for each in self._entries() if each.name.endswith(".bad")][:-_BAD_KEPT]:
                     self._unlink(entry.name)
 
-    def _place(self, name: str, key: str) -> Place | None:
+    def _reservation(self, name: str, key: str) -> Reservation | None:
         """The unfinished file of that name, locked; None where another process writes it."""
         while True:
             descriptor = self._open(name, os.O_RDWR | os.O_CREAT)
             if descriptor is None:
                 raise CacheFolderError(f"{self.path}: the folder of the cache has gone")
-            place = Place(descriptor, key)
-            if not place.lock(exclusive=True):
-                place.close()
+            reservation = Reservation(descriptor, key)
+            if not reservation.lock(exclusive=True):
+                reservation.close()
                 return None
-            if place.is_at(name, self._directory.descriptor):
-                return place
-            place.close()  # published since it was opened
+            if reservation.is_at(name, self._directory.descriptor):
+                return reservation
+            reservation.close()  # published since it was opened
 
-    def _allocate(self, place: Place, size: int) -> bool:
+    def _allocate(self, reservation: Reservation, size: int) -> bool:
         """Give the file its size and its blocks on disk; False where the disk is full."""
-        os.ftruncate(place.descriptor, size)
+        os.ftruncate(reservation.descriptor, size)
         try:
-            os.posix_fallocate(place.descriptor, 0, size)
+            os.posix_fallocate(reservation.descriptor, 0, size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return False
@@ -211,7 +211,7 @@ class CacheFolder:
         """Delete what must go for `size` more bytes; nothing where that would not do."""
         entries = [entry for entry in self._entries() if entry.name != but]
         used = sum(entry.size for entry in entries)
-        going: list[tuple[_Entry, Held]] = []
+        going: list[tuple[_Entry, LockedFile]] = []
         try:
             for entry in entries:
                 abandoned = entry.name.endswith(".part")
@@ -232,12 +232,12 @@ class CacheFolder:
             for _, held in going:
                 held.close()
 
-    def _unused(self, name: str) -> Held | None:
+    def _unused(self, name: str) -> LockedFile | None:
         """The file, locked against everybody; None where somebody uses it or it is not for this user to delete."""
         with suppress(CacheFolderError):
             descriptor = self._open(name, os.O_RDONLY)
             if descriptor is not None:
-                held = Held(descriptor)
+                held = LockedFile(descriptor)
                 if held.lock(exclusive=True) and held.is_at(name, self._directory.descriptor):
                     return held
                 held.close()
@@ -262,14 +262,14 @@ class CacheFolder:
         with self._marker() as marker:
             yield marker.lock(exclusive=True, until=until)
 
-    def _marker(self) -> Held:
+    def _marker(self) -> LockedFile:
         descriptor = self._open(MARKER, os.O_RDONLY)
         if descriptor is None:
             descriptor = self._open(MARKER, os.O_RDWR | os.O_CREAT)
             if descriptor is None:
                 raise CacheFolderError(f"{self.path}: the folder of the cache has gone")
             os.pwrite(descriptor, json.dumps({"format": 1}).encode(), 0)
-        return Held(descriptor)
+        return LockedFile(descriptor)
 
     def _open(self, name: str, flags: int) -> int | None:
         """A descriptor of a file here, never through a link; None where there is no such file."""

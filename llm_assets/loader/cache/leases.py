@@ -17,7 +17,7 @@ from llm_assets.loader.cache.forks import after_fork
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
 
 
-class Held:
+class LockedFile:
     """An open file descriptor and the lock on it, if any. Closes when it is forgotten."""
 
     def __init__(self, descriptor: int) -> None:

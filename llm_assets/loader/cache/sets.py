@@ -9,8 +9,8 @@ from pathlib import Path
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.fetch import Fetcher
 from llm_assets.loader.cache.files import CachedFiles
-from llm_assets.loader.cache.plan import Visit
 from llm_assets.loader.cache.settings import CacheSettings
+from llm_assets.loader.cache.visit_plan import Visit
 from llm_assets.store.folder import Folder
 from llm_assets.store.shards.index import INDEX_FILE
 from llm_assets.store.shards.shard_set import ShardMissingError, ShardSet, ShardSetIndex, ShardSetMissingError

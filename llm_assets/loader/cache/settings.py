@@ -61,7 +61,7 @@ class CacheSettings:
     `folder` is on a disk of this machine and may be shared by processes, users and sets; it is made where it is not
     there. `quota_bytes` is what all files in it may take together. `processes` is how many processes share it: each
     pins at most one shard, and one more is on its way, so the smallest legal quota is `processes + 1` times the
-    largest shard. The next `ahead` shards after the one being read are fetched before they are asked for, where the
+    largest shard. The next `prefetch` shards after the one being read are fetched before they are asked for, where the
     quota has room for so many.
 
     `memory_bytes` of blocks that were read last stay in memory. A process that waits longer than `patience_seconds`
@@ -71,7 +71,7 @@ class CacheSettings:
     folder: str | Path
     quota_bytes: int
     processes: int = 1
-    ahead: int = 1
+    prefetch: int = 1
     memory_bytes: int = 32 << 20
     patience_seconds: float = 5.0
     fetch: FetchSettings = field(default_factory=FetchSettings)
@@ -80,5 +80,5 @@ class CacheSettings:
     def __post_init__(self) -> None:
         if self.quota_bytes < 1 or self.processes < 1:
             raise ValueError(f"a quota of {self.quota_bytes} bytes for {self.processes} processes")
-        if self.ahead < 0 or self.memory_bytes < 0 or self.patience_seconds < 0:
-            raise ValueError("ahead, memory_bytes and patience_seconds cannot be negative")
+        if self.prefetch < 0 or self.memory_bytes < 0 or self.patience_seconds < 0:
+            raise ValueError("prefetch, memory_bytes and patience_seconds cannot be negative")

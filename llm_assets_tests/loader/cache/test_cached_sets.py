@@ -28,7 +28,7 @@ from llm_assets.loader.cache import (
     open_cached,
 )
 from llm_assets.loader.cache.counters import CacheCounters
-from llm_assets.loader.cache.folder import MARKER, CacheFolder, Lease, Place
+from llm_assets.loader.cache.folder import MARKER, CacheFolder, Lease, Reservation
 from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSet, ShardSetMissingError
 from llm_assets_tests.loader.cache.conftest import BLOCK
 from llm_assets_tests.loader.sets import plain, write
@@ -74,7 +74,7 @@ def test_any_rows_in_any_order(source: ShardSet, tmp_path: Path) -> None:
 
     check()
     assert small.counters.evicted and not small.counters.direct and not large.counters.evicted
-    assert not small.counters.ahead_failures and not small.counters.quarantined
+    assert not small.counters.prefetch_failures and not small.counters.quarantined
     assert sum(file.stat().st_size for file in shard_files(tmp_path / "small")) <= 2 * largest(source)
 
 
@@ -149,9 +149,9 @@ def test_the_smallest_legal_cache(source: ShardSet, tmp_path: Path) -> None:
 
 
 def test_the_next_shards_are_there_before_they_are_asked_for(source: ShardSet, tmp_path: Path) -> None:
-    shards = cached(source, tmp_path / "c", ahead=3)
+    shards = cached(source, tmp_path / "c", prefetch=3)
     shards.input_ids(0, 1)
-    until_true(lambda: shards.counters.fetched_ahead == 3)
+    until_true(lambda: shards.counters.prefetched == 3)
     assert len(shard_files(tmp_path / "c")) == 4
     shards.input_ids(31, 4 * 31)
     assert shards.counters.misses == 1
@@ -174,17 +174,17 @@ def test_one_fetch_serves_all(source: ShardSet, tmp_path: Path) -> None:
 
 
 def test_a_shard_that_another_process_takes_too_long_to_fetch(source: ShardSet, tmp_path: Path) -> None:
-    shards = cached(source, tmp_path / "c", ahead=0, patience_seconds=0.2)
+    shards = cached(source, tmp_path / "c", prefetch=0, patience_seconds=0.2)
     busy = CacheFolder(tmp_path / "c", 1 << 20, CacheCounters())
     first = source.shards()[0]
-    place = busy.reserve(first.checksum, first.bytes, time.monotonic())
-    assert isinstance(place, Place)
+    reservation = busy.reserve(first.checksum, first.bytes, time.monotonic())
+    assert isinstance(reservation, Reservation)
     began = time.monotonic()
     same(shards, source, 0, 31)
     assert 0.2 <= time.monotonic() - began < 2
     assert (shards.counters.direct, shards.counters.hits, shards.counters.misses) == (2, 1, 0)
     assert shard_files(tmp_path / "c") == []
-    busy.give_up(place)
+    busy.give_up(reservation)
     same(shards, source, 0, 31)
 
 
@@ -194,7 +194,7 @@ def test_a_cache_full_of_shards_in_use(source: ShardSet, tmp_path: Path) -> None
     others = CacheFolder(tmp_path / "c", quota, CacheCounters())
     kept: list[Lease] = []
     for number in (8, 9):
-        cached(source, tmp_path / "c", quota_bytes=quota, ahead=0).input_ids(number * 31, number * 31 + 1)
+        cached(source, tmp_path / "c", quota_bytes=quota, prefetch=0).input_ids(number * 31, number * 31 + 1)
         shard = source.shards()[number]
         lease = others.lease(shard.checksum, shard.bytes, time.monotonic())
         assert lease is not None
@@ -207,9 +207,9 @@ def test_a_cache_full_of_shards_in_use(source: ShardSet, tmp_path: Path) -> None
 def test_damage_in_the_cache_is_found_and_mended(memory: int, source: ShardSet, tmp_path: Path) -> None:
     shards = cached(source, tmp_path / "c", memory_bytes=memory)
     shards.input_ids(0, source.rows)
-    for place, file in enumerate(shard_files(tmp_path / "c")):
+    for reservation, file in enumerate(shard_files(tmp_path / "c")):
         data = bytearray(file.read_bytes())
-        data[700] ^= 1 << place % 8
+        data[700] ^= 1 << reservation % 8
         file.write_bytes(data)
     fresh = cached(source, tmp_path / "c", memory_bytes=memory)
     same(fresh, source, 0, source.rows)
@@ -221,18 +221,18 @@ def test_damage_in_the_cache_is_found_and_mended(memory: int, source: ShardSet, 
 def test_a_disk_that_damages_what_is_written_is_named(
     source: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_zeros(place: Place, start: int, data: memoryview) -> None:
-        os.pwrite(place.descriptor, bytes(len(data)), start)
+    def write_zeros(reservation: Reservation, start: int, data: memoryview) -> None:
+        os.pwrite(reservation.descriptor, bytes(len(data)), start)
 
-    monkeypatch.setattr(Place, "write", write_zeros)
-    shards = cached(source, tmp_path / "c", ahead=0)
+    monkeypatch.setattr(Reservation, "write", write_zeros)
+    shards = cached(source, tmp_path / "c", prefetch=0)
     with pytest.raises(ShardCorruptError, match="is its disk sound"):
         shards.input_ids(0, 1)
     assert shards.counters.quarantined == 3
 
 
 def test_damage_at_the_source_names_shard_and_block(source: ShardSet, tmp_path: Path) -> None:
-    shards = cached(source, tmp_path / "c", ahead=0)
+    shards = cached(source, tmp_path / "c", prefetch=0)
     file = Path(source.uri) / source.index.shard_file(2)
     data = bytearray(file.read_bytes())
     data[3 * BLOCK + 7] ^= 4
@@ -246,7 +246,7 @@ def test_damage_at_the_source_names_shard_and_block(source: ShardSet, tmp_path: 
 
 def test_an_unreachable_source_stops_reads_not_the_cache(source: ShardSet, tmp_path: Path) -> None:
     fetch = replace(FETCH, deadline_seconds=0.5)
-    shards = cached(source, tmp_path / "c", ahead=0, fetch=fetch)
+    shards = cached(source, tmp_path / "c", prefetch=0, fetch=fetch)
     shards.input_ids(0, 31)
     expected = source.input_ids(0, 31).copy()
     folder = Path(source.uri) / source.index.generation
@@ -284,7 +284,7 @@ def test_an_empty_set(tmp_path: Path) -> None:
 
 
 def test_settings_that_make_no_sense() -> None:
-    for wrong in ({"quota_bytes": 0}, {"quota_bytes": 9, "processes": 0}, {"quota_bytes": 9, "ahead": -1}):
+    for wrong in ({"quota_bytes": 0}, {"quota_bytes": 9, "processes": 0}, {"quota_bytes": 9, "prefetch": -1}):
         with pytest.raises(ValueError):
             CacheSettings("c", **wrong)
     for name in ("deadline_seconds", "connections", "damaged_attempts", "range_bytes"):

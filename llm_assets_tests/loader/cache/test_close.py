@@ -15,7 +15,7 @@ from fsspec.spec import AbstractFileSystem
 
 from llm_assets.loader.cache import CacheSettings, files, open_cached
 from llm_assets.loader.cache.folder import MARKER
-from llm_assets.loader.cache.supply import Supply
+from llm_assets.loader.cache.shard_cache import ShardCache
 from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.cache.test_cached_sets import FETCH, same, until_true
 
@@ -67,7 +67,7 @@ def test_what_is_on_its_way_is_given_up(source: ShardSet, second: str, tmp_path:
     HeldFiles.released.set()
     time.sleep(0.2)
     assert {file.name for file in folder.iterdir()} == there
-    assert not shards.counters.ahead_failures
+    assert not shards.counters.prefetch_failures
     same(shards, source, 0, source.rows)
     shards.close()
     assert {*running()} <= others
@@ -77,17 +77,17 @@ def test_a_thread_that_does_not_end_is_left_behind(
     source: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     entered, released, left = threading.Event(), threading.Event(), threading.Event()
-    obtain = Supply.obtain
+    obtain = ShardCache.obtain
 
-    def stuck(supply: Supply, *arguments: Any, **others: Any) -> Any:
+    def stuck(shard_cache: ShardCache, *arguments: Any, **others: Any) -> Any:
         if threading.current_thread().name == AHEAD:
             entered.set()
             released.wait(20)
             left.set()
             return None
-        return obtain(supply, *arguments, **others)
+        return obtain(shard_cache, *arguments, **others)
 
-    monkeypatch.setattr(Supply, "obtain", stuck)
+    monkeypatch.setattr(ShardCache, "obtain", stuck)
     monkeypatch.setattr(files, "_CLOSE_SECONDS", 0.1)
     shards = open_cached(source.uri, CacheSettings(tmp_path / "c", 1 << 20, patience_seconds=0.1, fetch=FETCH))
     shards.input_ids(0, 1)

@@ -16,7 +16,7 @@ from fsspec.asyn import AsyncFileSystem
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import ShardUnavailableError
-from llm_assets.loader.cache.fetch import Fetcher, Range
+from llm_assets.loader.cache.fetch import ByteRange, Fetcher
 from llm_assets.loader.cache.settings import FetchSettings
 from llm_assets.store.folder import Folder
 from llm_assets.store.shards.shard_set import ShardCorruptError, ShardMissingError, ShardTruncatedError
@@ -78,7 +78,7 @@ def fetch(counters: CacheCounters) -> Fetch:
                 raise ShardCorruptError("file", "wrong bytes")
             got[start : start + size] = data
 
-        wanted = [Range(place * size, (place + 1) * size) for place in range(ranges)]
+        wanted = [ByteRange(place * size, (place + 1) * size) for place in range(ranges)]
         fetcher.ranges("file", wanted, receive, time.monotonic() + chosen.deadline_seconds)
         return bytes(got)
 
@@ -136,7 +136,7 @@ def test_what_is_slow_is_learned(counters: CacheCounters) -> None:
     fetcher = Fetcher(Folder("scripted://set"), replace(SETTINGS, hedge_seconds=0.39), counters)
     began = time.monotonic()
     for _ in range(41):
-        fetcher.ranges("file", [Range(0, 10)], lambda start, data: None, time.monotonic() + 1)
+        fetcher.ranges("file", [ByteRange(0, 10)], lambda start, data: None, time.monotonic() + 1)
     assert time.monotonic() - began < 0.3
     assert counters.hedges_won == 1
 
@@ -199,7 +199,7 @@ def test_the_fetch_of_a_thread_is_cancelled(early: bool, counters: CacheCounters
 
     def fetch() -> None:
         try:
-            fetcher.ranges("a", [Range(0, 5)], lambda start, data: None, time.monotonic() + 30)
+            fetcher.ranges("a", [ByteRange(0, 5)], lambda start, data: None, time.monotonic() + 30)
         except CancelledError:
             ended.append("cancelled")
 
@@ -212,7 +212,7 @@ def test_the_fetch_of_a_thread_is_cancelled(early: bool, counters: CacheCounters
     while not (early or ScriptedFiles.running):
         time.sleep(0.01)
     got: list[bytes] = []
-    fetcher.ranges("b", [Range(0, 5)], lambda start, data: got.append(data), time.monotonic() + 5)
+    fetcher.ranges("b", [ByteRange(0, 5)], lambda start, data: got.append(data), time.monotonic() + 5)
     assert got == [DATA[:5]] and thread.is_alive() is not early
     fetcher.cancel(thread)
     thread.join(5)

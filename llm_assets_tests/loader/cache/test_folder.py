@@ -17,7 +17,7 @@ import pytest
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import CacheFolderError, NotACacheError
-from llm_assets.loader.cache.folder import MARKER, CacheFolder, Lease, Place, Refusal
+from llm_assets.loader.cache.folder import MARKER, CacheFolder, Lease, Reservation, ReservationFailure
 
 FORK = multiprocessing.get_context("fork")
 SIZE = 1000
@@ -35,12 +35,12 @@ def soon() -> float:
     return time.monotonic() + 0.05
 
 
-def put(folder: CacheFolder, number: int) -> Lease | Refusal:
-    place = folder.reserve(key(number), SIZE, soon())
-    if isinstance(place, Refusal):
-        return place
-    place.write(0, memoryview(bytes([number]) * SIZE))
-    lease = folder.publish(place, time.monotonic() + 5)
+def put(folder: CacheFolder, number: int) -> Lease | ReservationFailure:
+    reservation = folder.reserve(key(number), SIZE, soon())
+    if isinstance(reservation, ReservationFailure):
+        return reservation
+    reservation.write(0, memoryview(bytes([number]) * SIZE))
+    lease = folder.publish(reservation, time.monotonic() + 5)
     assert lease is not None
     return lease
 
@@ -101,11 +101,11 @@ def test_nothing_in_use_goes_and_nothing_goes_in_vain(tmp_path: Path) -> None:
     folder = opened(tmp_path)
     leases = [put(folder, number) for number in range(2)]
     put(folder, 2).close()
-    assert folder.reserve(key(9), 2 * SIZE, soon()) is Refusal.NO_ROOM
+    assert folder.reserve(key(9), 2 * SIZE, soon()) is ReservationFailure.NO_ROOM
     assert len(stored(tmp_path)) == 3
     third = put(folder, 3)
     assert stored(tmp_path) == {f"{key(number)}.shard" for number in (0, 1, 3)}
-    assert put(folder, 4) is Refusal.NO_ROOM
+    assert put(folder, 4) is ReservationFailure.NO_ROOM
     for lease in (*leases, third):
         assert isinstance(lease, Lease)
         lease.close()
@@ -118,7 +118,7 @@ def test_no_room_is_made_for_what_is_there(tmp_path: Path) -> None:
         lease = put(folder, number)
         assert isinstance(lease, Lease)
         lease.close()
-    assert folder.reserve(key(2), SIZE, soon()) is Refusal.BUSY
+    assert folder.reserve(key(2), SIZE, soon()) is ReservationFailure.BUSY
     assert stored(tmp_path) == {f"{key(number)}.shard" for number in range(3)}
 
 
@@ -146,7 +146,7 @@ def test_a_lease_ends_with_its_process(tmp_path: Path) -> None:
     put(folder, 0).close()
     process, kept = in_a_process(lambda: opened(tmp_path, 1).lease(key(0), SIZE, soon()))
     assert kept
-    assert put(folder, 1) is Refusal.NO_ROOM
+    assert put(folder, 1) is ReservationFailure.NO_ROOM
     kill(process)
     assert isinstance(put(folder, 1), Lease)
 
@@ -154,12 +154,12 @@ def test_a_lease_ends_with_its_process(tmp_path: Path) -> None:
 def test_a_place_is_had_once_and_ends_with_its_process(tmp_path: Path) -> None:
     folder = opened(tmp_path, 1)
     process, _ = in_a_process(lambda: opened(tmp_path, 1).reserve(key(0), SIZE, soon()))
-    assert folder.reserve(key(0), SIZE, soon()) is Refusal.BUSY
-    assert folder.reserve(key(1), SIZE, soon()) is Refusal.NO_ROOM
+    assert folder.reserve(key(0), SIZE, soon()) is ReservationFailure.BUSY
+    assert folder.reserve(key(1), SIZE, soon()) is ReservationFailure.NO_ROOM
     kill(process)
     assert stored(tmp_path) == {f"{key(0)}.part"}
-    place = folder.reserve(key(1), SIZE, soon())
-    assert isinstance(place, Place)
+    reservation = folder.reserve(key(1), SIZE, soon())
+    assert isinstance(reservation, Reservation)
     assert stored(tmp_path) == {f"{key(1)}.part"}
 
 
@@ -197,11 +197,11 @@ def test_damaged_files_are_the_first_to_go(tmp_path: Path) -> None:
 
 def test_a_write_after_the_end_goes_nowhere(tmp_path: Path) -> None:
     folder = opened(tmp_path)
-    place = folder.reserve(key(0), SIZE, soon())
-    assert isinstance(place, Place)
-    folder.give_up(place)
+    reservation = folder.reserve(key(0), SIZE, soon())
+    assert isinstance(reservation, Reservation)
+    folder.give_up(reservation)
     with pytest.raises(ValueError, match="closed"):
-        place.write(0, memoryview(b"late"))
+        reservation.write(0, memoryview(b"late"))
     assert stored(tmp_path) == set()
 
 
@@ -281,7 +281,7 @@ def _churn(path: Path, seed: int) -> None:
         lease = folder.lease(key(number), SIZE, soon())
         if lease is None:
             made = put(folder, number) if seed % 2 else folder.reserve(key(number), SIZE, soon())
-            if isinstance(made, Place):
+            if isinstance(made, Reservation):
                 folder.give_up(made)
             lease = made if isinstance(made, Lease) else None
         if lease is not None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from llm_assets.loader.cache.leases import Held
+from llm_assets.loader.cache.leases import LockedFile
 
 
-def opened(path: Path) -> Held:
-    return Held(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC))
+def opened(path: Path) -> LockedFile:
+    return LockedFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC))
 
 
 def test_shared_and_exclusive(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_copy_of_the_descriptor_keeps_no_lock(tmp_path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
     copy = os.dup(descriptor)
     try:
-        with Held(descriptor) as held:
+        with LockedFile(descriptor) as held:
             assert held.lock(exclusive=True)
         with opened(path) as other:
             assert other.lock(exclusive=True)

@@ -96,7 +96,7 @@ def test_what_is_not_there_is_said_at_once(
 _READ_AND_END = """
 import sys
 from llm_assets.loader.cache import CacheSettings, open_cached
-shards = open_cached(sys.argv[1], CacheSettings(sys.argv[2], 1 << 20, ahead=5))
+shards = open_cached(sys.argv[1], CacheSettings(sys.argv[2], 1 << 20, prefetch=5))
 shards.input_ids(0, 1)
 print("read", flush=True)
 sys.stdin.readline()

@@ -57,7 +57,7 @@ def test_blocks_of_a_shard_with_room_for_five(
 ) -> None:
     if not announced:
         told_nothing(monkeypatch)
-    shards = open_cached(f"late://{source.uri}", settings(tmp_path / "c", 5 * largest(source), ahead=3))
+    shards = open_cached(f"late://{source.uri}", settings(tmp_path / "c", 5 * largest(source), prefetch=3))
     options: dict[str, Any] = {"batch_size": BATCH, "epochs": 3, "seed": 1, "block": SHARD_ROWS}
     batches = []
     for batch in TokenLoader(shards, **options):
@@ -91,14 +91,14 @@ def test_at_the_end_of_an_epoch_the_first_shard_comes_next(source: ShardSet, tmp
     loader.load_state_dict(TokenLoader(source, batch_size=1, epochs=2).state_dict() | {"position": 9 * SHARD_ROWS})
     batches = iter(loader)
     next(batches)
-    until_true(lambda: shards.counters.fetched_ahead == 1)
+    until_true(lambda: shards.counters.prefetched == 1)
     assert {file.stem for file in (tmp_path / "c").glob("*.shard")} == {
         source.shards()[number].checksum for number in (9, 0)
     }
 
 
 def test_ahead_does_not_drive_out_what_it_fetched(source: ShardSet, tmp_path: Path) -> None:
-    shards = cached(source, tmp_path / "c", quota_bytes=2 * largest(source), ahead=5)
+    shards = cached(source, tmp_path / "c", quota_bytes=2 * largest(source), prefetch=5)
     for _ in TokenLoader(shards, batch_size=10, epochs=2):
         pass
     size = sum(shard.bytes for shard in source.shards())
@@ -111,7 +111,7 @@ def test_ranks_that_share_the_smallest_cache(block: int, wide: ShardSet, source:
         folder = tmp_path / str(shards.rows)
         options: dict[str, Any] = {"batch_size": 30, "world_size": 3, "epochs": None, "seed": 2, "block": block}
         state = TokenLoader(shards, **options).state_dict() | {"position": shards.rows // 30 * 30}
-        mine = settings(folder, 4 * largest(shards), processes=3, ahead=2)
+        mine = settings(folder, 4 * largest(shards), processes=3, prefetch=2)
         loaders = []
         for rank in range(3):
             for each in (shards, open_cached(shards.uri, mine)):

@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Generator[RedisSettings]:
 def machine(source: ShardSet, folder: Path, server: RedisSettings) -> CachedShardSet:
     """A set read through the cache of one machine."""
     fetch = FetchSettings(range_bytes=512)
-    return open_cached(source.uri, CacheSettings(folder, 1 << 20, ahead=0, redis=server, fetch=fetch))
+    return open_cached(source.uri, CacheSettings(folder, 1 << 20, prefetch=0, redis=server, fetch=fetch))
 
 
 def test_what_one_machine_fetched_the_next_has(source: ShardSet, tmp_path: Path, server: RedisSettings) -> None:

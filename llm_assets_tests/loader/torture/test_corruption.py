@@ -116,7 +116,7 @@ def noticeable(file: Path, sound: bytes, number: int, shards: ShardSet) -> bool:
 
 def settings(folder: Path, chance: random.Random, quota: int = 1 << 20) -> CacheSettings:
     return CacheSettings(
-        folder, quota, ahead=chance.randrange(3), memory_bytes=chance.choice([0, 1 << 20]), fetch=FETCH
+        folder, quota, prefetch=chance.randrange(3), memory_bytes=chance.choice([0, 1 << 20]), fetch=FETCH
     )
 
 

@@ -120,7 +120,7 @@ def test_ranks_get_their_batches_whatever_goes_wrong(s3: S3Server, proxy: Faulty
     source = source_of(tmp_path, rows)
     uri = s3.upload(Path(source.uri), "train")
     largest = max(shard.bytes for shard in source.shards())
-    settings = CacheSettings(tmp_path / "cache", (WORLD + 2) * largest, WORLD, ahead=2, fetch=FETCH)
+    settings = CacheSettings(tmp_path / "cache", (WORLD + 2) * largest, WORLD, prefetch=2, fetch=FETCH)
     proxy.faults = Faults(dict.fromkeys(FAULTS, 0.04), seed(), stall_seconds=10)
     told = ended(ranks(train, proxy.url, uri, settings, told=tmp_path), tmp_path)
 

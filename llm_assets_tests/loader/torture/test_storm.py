@@ -41,7 +41,7 @@ def read_until(stop: Path, source: Path, settings: CacheSettings, number: int) -
         assert np.array_equal(shards.input_ids(first, last), expected.input_ids(first, last))
         ours, theirs = shards.document_lengths(first, last), expected.document_lengths(first, last)
         assert np.array_equal(ours.offsets, theirs.offsets) and np.array_equal(ours.lengths, theirs.lengths)
-    assert not shards.counters.quarantined and not shards.counters.ahead_failures, shards.counters
+    assert not shards.counters.quarantined and not shards.counters.prefetch_failures, shards.counters
     (stop.parent / f"reads-{number}").write_text(f"{shards.counters.reads} {shards.counters.direct}")
 
 

@@ -23,7 +23,7 @@ class Visit:
     rows: int
 
 
-class Plan:
+class VisitPlan:
     """The visits of one reader, of which the next `horizon` are known, if not more than a few thousand."""
 
     def __init__(self, visits: Iterator[Visit], horizon: int) -> None:

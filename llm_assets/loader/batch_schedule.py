@@ -42,7 +42,7 @@ class _Phase:
         return (self.last - self.first) // self.rows
 
 
-class Schedule:
+class BatchSchedule:
     """Global batch sizes by position: `sizes` are pairs (from row, rows in a batch), or one size for all rows.
 
     A size holds for the steps that start at its row or after it; the step under way there keeps its own. `rows` is
@@ -134,7 +134,7 @@ def _pairs(sizes: int | Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...
 
 
 @dataclass(frozen=True)
-class Cut:
+class BatchGroup:
     """Batches that follow each other: `count` of `rows` rows of all ranks each, from row `first` of the stream."""
 
     first: int
@@ -142,14 +142,14 @@ class Cut:
     count: int
 
 
-class Deal:
+class MicroBatching:
     """What each rank gets of each step: micro-batches of `micro_batch_size` rows per rank, or its whole share.
 
     A global micro-batch is `world_size * micro_batch_size` rows that follow each other; rank r has the r-th slice.
     Raises ValueError for a batch size of the schedule that cannot be dealt out evenly.
     """
 
-    def __init__(self, schedule: Schedule, world_size: int, micro_batch_size: int | None) -> None:
+    def __init__(self, schedule: BatchSchedule, world_size: int, micro_batch_size: int | None) -> None:
         if micro_batch_size is not None and micro_batch_size < 1:
             raise ValueError(f"a micro-batch of {micro_batch_size} rows")
         self.schedule = schedule
@@ -171,7 +171,7 @@ class Deal:
         """Rows of a global micro-batch of a step."""
         return self._together or step.rows
 
-    def cut(self, position: int, most_rows: int) -> Cut:
+    def group_at(self, position: int, most_rows: int) -> BatchGroup:
         """The batches from `position` on, all of one size: one at least, else no more than `most_rows` rows of a rank.
 
         Raises PositionError where no batch starts there.
@@ -179,7 +179,7 @@ class Deal:
         step = self.check(position)
         rows = self.rows_at(step)
         most = max(1, most_rows * self.world_size // rows)
-        return Cut(position, rows, min(most, (step.phase_end - position) // rows))
+        return BatchGroup(position, rows, min(most, (step.phase_end - position) // rows))
 
     def check(self, position: int) -> Step:
         """The step at `position`, which is the start of a batch of it. Raises PositionError."""

@@ -15,20 +15,24 @@ from concurrent.futures import CancelledError
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import CacheFolderError
-from llm_assets.loader.cache.supply import Supply
+from llm_assets.loader.cache.shard_cache import ShardCache
 from llm_assets.loader.cache.table import ExpectedShard
 from llm_assets.store.shards.shard_set import ShardSetError
 
 _LOG = logging.getLogger(__name__)
 
 
-class Ahead:
+class ShardPrefetcher:
     """Fetches the shards wanted last, one after the other. `shard` gives what is known of a shard."""
 
     def __init__(
-        self, supply: Supply, shard: Callable[[int], ExpectedShard], deadline_seconds: float, counters: CacheCounters
+        self,
+        shard_cache: ShardCache,
+        shard: Callable[[int], ExpectedShard],
+        deadline_seconds: float,
+        counters: CacheCounters,
     ) -> None:
-        self._supply = supply
+        self._shard_cache = shard_cache
         self._shard = shard
         self._deadline_seconds = deadline_seconds
         self._counters = counters
@@ -55,7 +59,7 @@ class Ahead:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
-        self._supply.cancel(thread)
+        self._shard_cache.cancel(thread)
         thread.join(wait_seconds)
         if wait_seconds and thread.is_alive():
             _LOG.warning("a shard is still being fetched ahead, %g s after its set was closed", wait_seconds)
@@ -71,15 +75,15 @@ class Ahead:
 
     def _fetch(self, number: int) -> None:
         try:
-            supplied = self._supply.obtain(
+            cached = self._shard_cache.obtain(
                 self._shard(number), time.monotonic() + self._deadline_seconds, patient=False
             )
         except CancelledError:  # closed
             return
         except (ShardSetError, CacheFolderError, OSError) as error:
-            self._counters.add(ahead_failures=1)
+            self._counters.add(prefetch_failures=1)
             _LOG.warning("a shard could not be fetched ahead: %s", error)
             return
-        if supplied is not None:
-            self._counters.add(fetched_ahead=supplied.waited)
-            supplied.lease.close()
+        if cached is not None:
+            self._counters.add(prefetched=cached.waited)
+            cached.lease.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from llm_assets.loader import TokenLoader
-from llm_assets.loader.ahead import Ahead
+from llm_assets.loader.prefetch import PrefetchIterator
 from llm_assets.store.shards.shard_set import ShardSet
 
 
@@ -30,11 +30,11 @@ def test_items_come_in_order_and_at_most_so_many_ahead() -> None:
             yield number
 
     before = threads()
-    ahead = Ahead(source(), 3)
+    prefetch = PrefetchIterator(source(), 3)
     for number in range(1, 21):
-        assert next(ahead) == number
+        assert next(prefetch) == number
         assert len(made) <= number + 3
-    assert list(ahead) == []
+    assert list(prefetch) == []
     assert none_left(before)
 
 
@@ -45,11 +45,11 @@ def test_an_error_comes_in_its_place() -> None:
         raise OSError("gone")
 
     before = threads()
-    ahead = Ahead(source(), 5)
-    assert [next(ahead), next(ahead)] == [1, 2]
+    prefetch = PrefetchIterator(source(), 5)
+    assert [next(prefetch), next(prefetch)] == [1, 2]
     with pytest.raises(OSError, match="gone"):
-        next(ahead)
-    assert list(ahead) == []
+        next(prefetch)
+    assert list(prefetch) == []
     assert none_left(before)
 
 

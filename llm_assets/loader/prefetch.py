@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Iterator[T], Generic[T]):
+class PrefetchIterator(Iterator[T], Generic[T]):
     """Iterates over `source`, up to `depth` items ahead."""
 
     def __init__(self, source: Iterator[T], depth: int) -> None:

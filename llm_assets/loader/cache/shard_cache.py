@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import CacheFolderError
-from llm_assets.loader.cache.fetch import Fetcher, Range
-from llm_assets.loader.cache.folder import CacheFolder, Lease, Place, Refusal
+from llm_assets.loader.cache.fetch import ByteRange, Fetcher
+from llm_assets.loader.cache.folder import CacheFolder, Lease, Reservation, ReservationFailure
 from llm_assets.loader.cache.settings import CacheSettings
 from llm_assets.loader.cache.table import ExpectedShard
 from llm_assets.store.shards.shard_set import ShardCorruptError
@@ -27,14 +27,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.01
 
 
 @dataclass(frozen=True)
-class Supplied:
+class CachedShard:
     """A lease on a shard, and whether it had to be fetched or waited for."""
 
     lease: Lease
     waited: bool
 
 
-class Supply:
+class ShardCache:
     """Gets shards of one set into a cache. Thread-safe, for one process. Raises ImportError for Redis without it."""
 
     def __init__(self, folder: CacheFolder, fetcher: Fetcher, settings: CacheSettings, counters: CacheCounters) -> None:
@@ -44,7 +44,7 @@ class Supply:
         self._settings = settings
         self._counters = counters
 
-    def obtain(self, shard: ExpectedShard, until: float, *, patient: bool = True) -> Supplied | None:
+    def obtain(self, shard: ExpectedShard, until: float, *, patient: bool = True) -> CachedShard | None:
         """A lease on the shard, fetched if need be; None where there is no room for it, or patience ends.
 
         Who is not `patient` does not wait for another process that fetches the shard. Raises what `Fetcher` raises.
@@ -58,15 +58,15 @@ class Supply:
         while True:
             lease = self._folder.lease(shard.key, shard.size, patience)
             if lease is not None:
-                return Supplied(lease, waited)
+                return CachedShard(lease, waited)
             waited = True
-            place = self._folder.reserve(shard.key, shard.size, patience)
-            if place is Refusal.NO_ROOM:
+            reservation = self._folder.reserve(shard.key, shard.size, patience)
+            if reservation is ReservationFailure.NO_ROOM:
                 return None
-            if isinstance(place, Place):
-                lease = self._fetched(shard, place, until)
+            if isinstance(reservation, Reservation):
+                lease = self._fetched(shard, reservation, until)
                 if lease is not None:
-                    return Supplied(lease, waited)
+                    return CachedShard(lease, waited)
             elif not patient:
                 return None
             if time.monotonic() >= patience:
@@ -95,24 +95,24 @@ class Supply:
 
         self._fetch(shard, self._ranges(shard, first, last), write, until)
 
-    def _fetched(self, shard: ExpectedShard, place: Place, until: float) -> Lease | None:
+    def _fetched(self, shard: ExpectedShard, reservation: Reservation, until: float) -> Lease | None:
         """The shard in its place. None where it could not be published, or was taken away again."""
 
         def write(start: int, data: memoryview) -> None:
             try:
-                place.write(start, data)
+                reservation.write(start, data)
             except OSError as error:
                 raise CacheFolderError(f"{self._folder.path} cannot be written to: {error.strerror}") from error
 
         try:
             self._fetch(shard, self._ranges(shard, 0, len(shard.blocks)), write, until)
         except BaseException:
-            self._folder.give_up(place)
+            self._folder.give_up(reservation)
             raise
-        return self._folder.publish(place, min(until, time.monotonic() + self._settings.patience_seconds))
+        return self._folder.publish(reservation, min(until, time.monotonic() + self._settings.patience_seconds))
 
     def _fetch(
-        self, shard: ExpectedShard, ranges: list[Range], write: Callable[[int, memoryview], None], until: float
+        self, shard: ExpectedShard, ranges: list[ByteRange], write: Callable[[int, memoryview], None], until: float
     ) -> None:
         """Have ranges of whole blocks written, once they are found right."""
         tier = self._tier
@@ -128,7 +128,7 @@ class Supply:
         self._fetcher.ranges(shard.file, ranges, receive, until)
 
     def _from_tier(
-        self, tier: Tier, shard: ExpectedShard, wanted: Range, write: Callable[[int, memoryview], None]
+        self, tier: Tier, shard: ExpectedShard, wanted: ByteRange, write: Callable[[int, memoryview], None]
     ) -> bool:
         data = tier.get(shard.key, wanted.start, wanted.stop)
         if data is None:
@@ -144,9 +144,9 @@ class Supply:
         self._counters.add(tier_hits=1)
         return True
 
-    def _ranges(self, shard: ExpectedShard, first: int, last: int) -> list[Range]:
+    def _ranges(self, shard: ExpectedShard, first: int, last: int) -> list[ByteRange]:
         step = max(1, self._settings.fetch.range_bytes // shard.block_bytes)
-        return [Range(*shard.block_range(block, min(last, block + step))) for block in range(first, last, step)]
+        return [ByteRange(*shard.block_range(block, min(last, block + step))) for block in range(first, last, step)]
 
 
 def _tier(settings: CacheSettings, counters: CacheCounters) -> Tier | None:

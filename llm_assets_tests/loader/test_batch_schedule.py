@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_assets.loader.schedule import Cut, Deal, PositionError, Schedule
+from llm_assets.loader.batch_schedule import BatchGroup, BatchSchedule, MicroBatching, PositionError
 
 sizes_strategy = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 12)), min_size=1, max_size=5).map(
     lambda parts: [(sum(rows for rows, _ in parts[:place]), size) for place, (_, size) in enumerate(parts)]
@@ -31,9 +31,9 @@ def test_position_and_step_follow_from_each_other(sizes: list[tuple[int, int]], 
     # a size too large for the rest ends the stream there, although a later size might fit
     if not steps:
         with pytest.raises(ValueError, match="there are only"):
-            Schedule(sizes, rows)
+            BatchSchedule(sizes, rows)
         return
-    schedule = Schedule(sizes, rows)
+    schedule = BatchSchedule(sizes, rows)
     assert (schedule.steps, schedule.end) == (len(steps), steps[-1][0] + steps[-1][1])
     for number, (first, size) in enumerate(steps):
         assert schedule.position_of(number) == first
@@ -54,15 +54,15 @@ def test_position_and_step_follow_from_each_other(sizes: list[tuple[int, int]], 
 @pytest.mark.parametrize("sizes", [8.0, "8", None, (0, 8), {0: 8}, [(0, 8.5)], [(0, 8, 1)], [0]])
 def test_sizes_that_are_no_numbers_of_rows_are_shown(sizes: Any) -> None:
     with pytest.raises(ValueError, match=r"batch size .*: a whole number of rows, or pairs") as caught:
-        Schedule(sizes, 100)
+        BatchSchedule(sizes, 100)
     assert repr(sizes) in str(caught.value)
 
 
 def test_sizes_may_be_numbers_of_numpy_and_become_plain_ones() -> None:
-    assert [type(size) for size in Schedule(np.int64(8), 100).batch_sizes()] == [int]
-    assert Schedule([(np.int32(0), np.int32(8))], 100).sizes == ((0, 8),)
+    assert [type(size) for size in BatchSchedule(np.int64(8), 100).batch_sizes()] == [int]
+    assert BatchSchedule([(np.int32(0), np.int32(8))], 100).sizes == ((0, 8),)
     with pytest.raises(ValueError, match=r"150\.0 rows: epochs are whole"):
-        Schedule(8, 150.0)
+        BatchSchedule(8, 150.0)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_batch_that_cannot_be_shared_names_those_next_to_it(
     rows: int, world_size: int, micro: int | None, near: str
 ) -> None:
     with pytest.raises(ValueError, match=rf"cannot be shared by {world_size} ranks.*: {near} can$"):
-        Deal(Schedule(rows, 100), world_size, micro)
+        MicroBatching(BatchSchedule(rows, 100), world_size, micro)
 
 
 @given(
@@ -86,16 +86,16 @@ def test_cuts_cover_the_stream_in_batches(
     sizes: list[tuple[int, int]], rows: int, world_size: int, micro: int | None, most: int
 ) -> None:
     starts = [(sum(length for length, _ in sizes[:place]), size) for place, (_, size) in enumerate(sizes)]
-    schedule = Schedule(starts, rows)
-    deal = Deal(schedule, world_size, micro)
+    schedule = BatchSchedule(starts, rows)
+    micro_batching = MicroBatching(schedule, world_size, micro)
     batches: list[tuple[int, int]] = []
     position = 0
     while position < schedule.end:
-        cut: Cut = deal.cut(position, most)
-        assert cut.first == position and cut.count >= 1
-        assert cut.count == 1 or cut.count * cut.rows // world_size <= most
-        batches += [(position + number * cut.rows, cut.rows) for number in range(cut.count)]
-        position += cut.count * cut.rows
+        group: BatchGroup = micro_batching.group_at(position, most)
+        assert group.first == position and group.count >= 1
+        assert group.count == 1 or group.count * group.rows // world_size <= most
+        batches += [(position + number * group.rows, group.rows) for number in range(group.count)]
+        position += group.count * group.rows
     assert position == schedule.end
     together = None if micro is None else micro * world_size
     expected = [
@@ -104,9 +104,9 @@ def test_cuts_cover_the_stream_in_batches(
         for part in range(0, size, together or size)
     ]
     assert batches == expected
-    assert len(deal) == len(batches)
+    assert len(micro_batching) == len(batches)
     ends = [first for first, _ in batches]
     for before, after in pairwise(ends):
         for position in range(before + 1, after):
             with pytest.raises(PositionError, match="no batch starts"):
-                deal.check(position)
+                micro_batching.check(position)

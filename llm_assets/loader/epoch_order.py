@@ -17,7 +17,7 @@ _MULTIPLIER = 0xBF58476D1CE4E5B9  # of SplitMix64 (Steele, Lea and Flood 2014)
 
 
 @dataclass(frozen=True)
-class Order:
+class EpochOrder:
     """The epochs of a set of `rows` rows.
 
     With `seed` None every epoch is in the order of the set. With a seed, later epochs take blocks of `block` rows
@@ -34,7 +34,7 @@ class Order:
         if self.block < 1:
             raise ValueError(f"blocks of {self.block} rows")
 
-    def spans(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+    def ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """The rows of the set that rows `first` to `last` (exclusive) of the stream are, as ranges in turn."""
         while first < last:
             epoch, row = divmod(first, self.rows)

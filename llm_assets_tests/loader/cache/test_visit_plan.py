@@ -8,14 +8,14 @@ from itertools import count, groupby, repeat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_assets.loader.cache.plan import Plan, Visit
+from llm_assets.loader.cache.visit_plan import Visit, VisitPlan
 
 HORIZON = 20
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=80))
 def test_a_reader_that_keeps_to_its_plan(shards: list[int]) -> None:
-    plan = Plan((Visit(shard, 2) for shard in shards), HORIZON)
+    plan = VisitPlan((Visit(shard, 2) for shard in shards), HORIZON)
     turns = [(shard, len([*same])) for shard, same in groupby(shards)]
     for place, (shard, _) in enumerate(turns):
         assert plan.reach(shard) and plan.reach(shard)
@@ -31,7 +31,7 @@ def test_a_reader_that_keeps_to_its_plan(shards: list[int]) -> None:
 
 
 def test_other_reads_leave_it_where_it_is() -> None:
-    plan = Plan((Visit(shard, 1) for shard in range(40)), HORIZON)
+    plan = VisitPlan((Visit(shard, 1) for shard in range(40)), HORIZON)
     assert plan.next(2) == [0, 1]
     assert plan.reach(3) and plan.next(2) == [4, 5]
     assert not plan.reach(1) and not plan.reach(39) and plan.next(2) == [4, 5]
@@ -47,8 +47,8 @@ def test_endless_plans_are_asked_for_no_more_than_the_horizon() -> None:
             asked += 1
             yield Visit(shard, 1)
 
-    plan = Plan(visits(), HORIZON)
+    plan = VisitPlan(visits(), HORIZON)
     assert asked == HORIZON
     assert plan.reach(0) and asked == HORIZON + 1
-    single = Plan((Visit(shard, 1) for shard in repeat(0)), HORIZON)
+    single = VisitPlan((Visit(shard, 1) for shard in repeat(0)), HORIZON)
     assert single.reach(0) and single.next(2) == []
