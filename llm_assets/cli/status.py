@@ -86,6 +86,7 @@ def status_table(statuses: list[PartitionStatus]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("in", "kept", "dropped", "quarantined", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
     table.add_column("digest", no_wrap=True)
     for status in statuses:
         state = f"[{_COLOURS[status.state]}]{status.state.value}[/]"
@@ -104,11 +105,6 @@ def _numbers(manifest: Manifest | None) -> list[str]:
     if manifest is None:
         return []
     ledger = manifest.ledger
-    counts = [
-        ledger.incoming.documents,
-        ledger.kept.documents,
-        ledger.dropped_total.documents,
-        ledger.quarantined_total.documents,
-        ledger.output.tokens,
-    ]
-    return [*(f"{count:,}" if count else "·" for count in counts), manifest.digest[:12]]
+    items = (ledger.incoming, ledger.kept, ledger.dropped_total, ledger.quarantined_total)
+    counts = [*(count.amount(ledger.unit) for count in items), ledger.output.tokens]
+    return [*(f"{count:,}" if count else "·" for count in counts), ledger.unit, manifest.digest[:12]]

@@ -58,17 +58,20 @@ def partition_metadata(manifest: Manifest, description: Description, uri: str) -
 
 
 def ledger_table(ledger: Ledger) -> dg.TableMetadataValue:
-    """The ledger, a line for each place where something went."""
+    """The ledger: a line for what came in, what was kept, each reason and error, each edit, and what went out."""
     lines: list[tuple[str, str, Count]] = [("in", "", ledger.incoming), ("kept", "", ledger.kept)]
     lines += [("dropped", reason, count) for reason, count in ledger.dropped.items()]
     lines += [("quarantined", error, count) for error, count in ledger.quarantined.items()]
     lines += [("edited", edit, count) for edit, count in ledger.edits.items()]
     lines.append(("out", "", ledger.output))
-    records = [dg.TableRecord({"entry": entry, "reason": reason, **count.as_dict()}) for entry, reason, count in lines]
+    units = ledger.units
+    records = [
+        dg.TableRecord({"entry": entry, "reason": reason, **count.as_dict(units)}) for entry, reason, count in lines
+    ]
     columns = [
         dg.TableColumn("entry", "string"),
         dg.TableColumn("reason", "string"),
-        *(dg.TableColumn(unit, "int") for unit in ("documents", "bytes", "tokens")),
+        *(dg.TableColumn(unit, "int") for unit in units),
     ]
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
@@ -124,15 +127,16 @@ def draw_curve(title: str, values: npt.NDArray[np.float64]) -> Figure:
 
 
 def draw_waterfall(ledger: Ledger, order: Sequence[str]) -> Figure:
-    """All documents, minus what each reason took, in the order of the reasons, leaves the kept ones."""
+    """From what came in, by each reason in their order, down to what was kept: in documents, or in rows."""
     places = {reason: place for place, reason in enumerate(order)}
     dropped = sorted(ledger.dropped.items(), key=lambda each: places.get(each[0], len(places)))
-    losses = [(name, count.documents) for name, count in (*dropped, *ledger.quarantined.items())]
-    incoming = ledger.incoming.documents
-    left = incoming - np.cumsum([0, *(documents for _, documents in losses)])
+    unit = ledger.unit
+    losses = [(name, count.amount(unit)) for name, count in (*dropped, *ledger.quarantined.items())]
+    incoming = ledger.incoming.amount(unit)
+    left = incoming - np.cumsum([0, *(lost for _, lost in losses)])
     steps = [("came in", 0, incoming, _BLUE)]
-    steps += [(name, int(rest), documents, _ORANGE) for (name, documents), rest in zip(losses, left[1:], strict=True)]
-    steps.append(("kept", 0, ledger.kept.documents, _BLUE))
+    steps += [(name, int(rest), lost, _ORANGE) for (name, lost), rest in zip(losses, left[1:], strict=True)]
+    steps.append(("kept", 0, ledger.kept.amount(unit), _BLUE))
     figure = Figure(figsize=(6, 0.8 + 0.22 * len(steps)), layout="constrained")
     axes = figure.subplots()
     labels, starts, sizes, colours = zip(*steps, strict=True)
@@ -143,7 +147,7 @@ def draw_waterfall(ledger: Ledger, order: Sequence[str]) -> Figure:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_yticks(range(len(steps)), labels, fontsize=8)
     axes.invert_yaxis()
-    axes.set_title("Documents", fontsize=9, loc="left")
+    axes.set_title(unit.capitalize(), fontsize=9, loc="left")
     axes.tick_params(axis="x", labelsize=8)
     return figure
 

@@ -175,9 +175,10 @@ def balance_outcome(ledger: Ledger, upstream: Count | None, written: Mapping[str
         for name, (counted, expected) in written.items()
         if counted != expected
     ]
+    unit = ledger.unit
     message = "; ".join(problems) or (
-        f"{ledger.incoming.documents:,} in = {ledger.kept.documents:,} kept + "
-        f"{ledger.dropped_total.documents:,} dropped + {ledger.quarantined_total.documents:,} quarantined"
+        f"{ledger.incoming.amount(unit):,} {unit} in = {ledger.kept.amount(unit):,} kept + "
+        f"{ledger.dropped_total.amount(unit):,} dropped + {ledger.quarantined_total.amount(unit):,} quarantined"
     )
     return Outcome(LEDGER_BALANCES.name, not problems, message, {"problems": len(problems)})
 

@@ -1,33 +1,49 @@
-"""The ledger: what came into a stage, and where every document and token of it went.
+"""The ledger: what came into a stage, and where every document, row, byte and token of it went.
 
-Guarantees that a balanced entry means `incoming = kept + every dropped reason + every quarantined error`, in
-documents, bytes and tokens. It records; whether an imbalance blocks a commit is the checks' business.
+Guarantees that a balanced ledger means `incoming = kept + every dropped reason + every quarantined error`, in each
+unit. It only records: the checks decide whether an imbalance blocks a commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+UNITS = ("documents", "rows", "bytes", "tokens")
 
 
 @dataclass(frozen=True)
 class Count:
-    """An amount of data: documents (or rows), UTF-8 bytes, and tokens (0 before tokenization)."""
+    """An amount of data in four units; a unit that does not apply is 0.
+
+    `documents` count from `raw` to `packed`, `rows` (of packed tokens) from `packed` on. `bytes` are those of UTF-8
+    text, or of token ids; `tokens` are 0 before tokenization.
+    """
 
     documents: int = 0
     bytes: int = 0
     tokens: int = 0
+    rows: int = 0
 
     def __add__(self, other: Count) -> Count:
-        return Count(self.documents + other.documents, self.bytes + other.bytes, self.tokens + other.tokens)
+        return Count(
+            self.documents + other.documents,
+            self.bytes + other.bytes,
+            self.tokens + other.tokens,
+            self.rows + other.rows,
+        )
 
     def __mul__(self, times: int) -> Count:
-        return Count(self.documents * times, self.bytes * times, self.tokens * times)
+        return Count(self.documents * times, self.bytes * times, self.tokens * times, self.rows * times)
 
-    def as_dict(self) -> dict[str, int]:
-        """The three amounts by name."""
-        return {"documents": self.documents, "bytes": self.bytes, "tokens": self.tokens}
+    def as_dict(self, units: Sequence[str] = UNITS) -> dict[str, int]:
+        """The amounts by unit."""
+        return {unit: self.amount(unit) for unit in units}
+
+    def amount(self, unit: str) -> int:
+        """The amount in one of `UNITS`."""
+        return int(getattr(self, unit))
 
 
 Counts = Mapping[str, Count]
@@ -41,9 +57,9 @@ def _merge(left: Counts, right: Counts) -> dict[str, Count]:
 class Ledger:
     """Where everything that came into a stage went.
 
-    `incoming`, `kept`, `dropped` and `quarantined` are all measured in what came in, so they must add up.
-    `output` is measured in what went out (a cleaned text may be shorter than its raw one), so that the
-    `incoming` of the next stage can be compared with it. `edits` counts changes that dropped nothing.
+    `incoming`, `kept`, `dropped` and `quarantined` all measure the input, so they must add up. `output` measures the
+    result (a cleaned text may be shorter than its raw one, and documents become rows), so that the `incoming` of the
+    next stage can be compared with it. `edits` counts changes that dropped nothing.
     """
 
     incoming: Count = Count()
@@ -65,29 +81,46 @@ class Ledger:
 
     @property
     def dropped_total(self) -> Count:
-        """All that was dropped, whatever the reason."""
+        """The sum over all reasons for dropping."""
         return sum(self.dropped.values(), Count())
 
     @property
     def quarantined_total(self) -> Count:
-        """All that could not be read, whatever the error."""
+        """The sum over all errors of reading."""
         return sum(self.quarantined.values(), Count())
 
     @property
     def accounted(self) -> Count:
-        """What `incoming` must equal."""
+        """Kept, dropped and quarantined together: equal to `incoming` where the ledger balances."""
         return self.kept + self.dropped_total + self.quarantined_total
 
+    @property
+    def unit(self) -> str:
+        """The unit in which the input is counted: "rows" for a mixture and reports on it, else "documents"."""
+        return "rows" if self.incoming.rows else "documents"
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units that apply to this ledger, in the order of `UNITS`; documents where nothing is counted."""
+        counted = {unit for unit in ("documents", "rows") for count in self._counts() if count.amount(unit)}
+        return tuple(unit for unit in UNITS if unit in {"bytes", "tokens", *(counted or {"documents"})})
+
+    def _counts(self) -> Iterator[Count]:
+        yield from (self.incoming, self.kept, self.output)
+        for counts in (self.dropped, self.quarantined, self.edits):
+            yield from counts.values()
+
     def as_dict(self) -> dict[str, Any]:
-        """A JSON form; `from_dict` reads it back."""
+        """A JSON form, with the units that apply; `from_dict` reads it back."""
+        units = self.units
 
         def by_name(counts: Counts) -> dict[str, dict[str, int]]:
-            return {name: counts[name].as_dict() for name in sorted(counts)}
+            return {name: counts[name].as_dict(units) for name in sorted(counts)}
 
         return {
-            "incoming": self.incoming.as_dict(),
-            "kept": self.kept.as_dict(),
-            "output": self.output.as_dict(),
+            "incoming": self.incoming.as_dict(units),
+            "kept": self.kept.as_dict(units),
+            "output": self.output.as_dict(units),
             "dropped": by_name(self.dropped),
             "quarantined": by_name(self.quarantined),
             "edits": by_name(self.edits),

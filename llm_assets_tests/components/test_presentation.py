@@ -11,7 +11,7 @@ import pyarrow as pa
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from llm_assets.components.presentation import draw_histogram, draw_waterfall, partition_metadata
+from llm_assets.components.presentation import draw_histogram, draw_waterfall, ledger_table, partition_metadata
 from llm_assets.contract.histograms import Histogram, Span
 from llm_assets.contract.link import Description
 from llm_assets.store.ledger import Count, Ledger
@@ -58,6 +58,17 @@ def test_the_waterfall_leads_from_all_to_the_kept() -> None:
     assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars] == [
         *[(0, 100), (90, 100), (70, 90), (65, 70), (60, 65), (0, 60)]
     ]
+
+
+def test_a_mixture_is_shown_in_rows() -> None:
+    incoming, kept = Count(rows=7, bytes=28, tokens=14), Count(rows=4, bytes=16, tokens=8)
+    ledger = Ledger(incoming=incoming, kept=kept, output=kept, dropped={"over_share:docs": incoming + kept * -1})
+    table = ledger_table(ledger)
+    assert [column.name for column in table.schema.columns] == ["entry", "reason", "rows", "bytes", "tokens"]
+    assert table.records[0].data == {"entry": "in", "reason": "", "rows": 7, "bytes": 28, "tokens": 14}
+    axes = draw_waterfall(ledger, []).axes[0]
+    assert axes.get_title(loc="left") == "Rows"
+    assert [patch.get_width() for patch in axes.patches if isinstance(patch, Rectangle)] == [7, 3, 4]
 
 
 def test_a_histogram_marks_its_thresholds() -> None:

@@ -103,7 +103,7 @@ def test_the_ledger_of_the_mixture(account: World) -> None:
     ledger = manifest.ledger
     assert ledger.incoming == ledger.accounted and ledger.kept == ledger.output
     tokens = sum(int(shards.document_lengths(row, row + 1).lengths.sum()) for row in range(shards.rows))
-    assert (ledger.kept.documents, ledger.kept.tokens) == (shards.rows, tokens)
+    assert (ledger.kept.rows, ledger.kept.tokens) == (shards.rows, tokens)
     assert ledger.kept.bytes == shards.input_ids(0, shards.rows).nbytes
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from llm_assets.store.ledger import Count, Ledger
 
 amounts = st.integers(0, 1 << 60)
-counts = st.builds(Count, amounts, amounts, amounts)
+counts = st.builds(Count, amounts, amounts, amounts, amounts)
 by_name = st.dictionaries(st.text(max_size=5), counts, max_size=4)
 ledgers = st.builds(Ledger, counts, counts, counts, by_name, by_name, by_name)
 
@@ -42,6 +42,18 @@ def test_what_is_accounted_for() -> None:
     assert ledger.accounted == ledger.incoming
     assert ledger.dropped_total == Count(3, 40)
     assert ledger.quarantined_total == Count(2, 10)
+
+
+def test_json_has_the_units_that_apply() -> None:
+    documents = Ledger(incoming=Count(3, 30), dropped={"short": Count(3, 30)})
+    assert documents.as_dict()["kept"] == {"documents": 0, "bytes": 0, "tokens": 0} and documents.unit == "documents"
+    rows = Count(rows=2, bytes=8, tokens=4)
+    mixture = Ledger(incoming=rows, kept=rows, output=rows, dropped={"over_share:docs": Count()})
+    assert mixture.as_dict()["dropped"] == {"over_share:docs": {"rows": 0, "bytes": 0, "tokens": 0}}
+    assert mixture.unit == "rows"
+    packed = Ledger(incoming=Count(5, 8, 4), kept=Count(5, 8, 4), output=Count(5, 8, 4, rows=2))
+    assert packed.units == ("documents", "rows", "bytes", "tokens") and packed.unit == "documents"
+    assert Ledger().units == ("documents", "bytes", "tokens")
 
 
 @given(counts, st.integers(0, 5))

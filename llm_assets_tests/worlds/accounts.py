@@ -142,4 +142,4 @@ def check_ledgers(world: World, packed: PackedLink, snapshot: str) -> None:
     kept = kept_documents(world, source, snapshot)
     assert Count(kept.height, int(kept["text"].str.len_bytes().sum())) == ledgers["deduped"].output
     shards = ShardSet.open(store.packed(source, snapshot))
-    assert shards.index.tokens == ledgers["packed"].output.tokens and shards.rows == ledgers["packed"].output.documents
+    assert shards.index.tokens == ledgers["packed"].output.tokens and shards.rows == ledgers["packed"].output.rows

@@ -172,7 +172,7 @@ class MixedLink(Link[StagedShards]):
         """See `Link`."""
         ledger, held_out = staged.manifest.ledger, held_out_of(staged.shards)
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
-        written = {"tokens": (tokens, ledger.output.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
+        written = {"tokens": (tokens, ledger.output.tokens), "rows": (staged.shards.rows, ledger.output.rows)}
         expected = (staged.manifest.details["held_out"] or {"digest": None})["digest"]
         found = held_out.digest if held_out else None
         written["held-out sets"] = (int(found == expected), 1)

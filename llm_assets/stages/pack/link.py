@@ -41,7 +41,7 @@ from llm_assets.store.shards.writer import ShardSetWriter, StagedShardSet
 from llm_assets.store.staging import Attempt
 from llm_assets.store.token_set import TokenSet
 
-VERSION = "1"
+VERSION = "2"
 ROWS_PER_WRITE = 4096
 MIN_FILL = 0.9
 
@@ -151,7 +151,7 @@ class PackedLink(Link[StagedShards]):
         """See `Link`."""
         manifest, ledger = staged.manifest, staged.manifest.ledger
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
-        written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
+        written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.rows)}
         upstream = self._upstream(store, manifest.partition)
         yield balance_outcome(ledger, upstream.manifest.ledger.output, written)
         documents = _Documents.of(upstream)
@@ -216,7 +216,9 @@ def _ledger(tokens: TokenSet, plan: RowPlan, shards: StagedShardSet) -> Ledger:
     return Ledger(
         incoming=incoming,
         kept=kept,
-        output=Count(shards.rows, shards.rows * shards.sequence_length * item_bytes, shards.index.tokens),
+        output=Count(
+            kept.documents, shards.rows * shards.sequence_length * item_bytes, shards.index.tokens, shards.rows
+        ),
     )
 
 

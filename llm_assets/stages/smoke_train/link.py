@@ -248,7 +248,7 @@ def _ledger(shards: ShardSet, trained_tokens: int, held_out: Chosen) -> Ledger:
 
 
 def _count(shards: ShardSet, rows: int, tokens: int) -> Count:
-    return Count(rows, rows * shards.sequence_length * shards.dtype.itemsize, tokens)
+    return Count(rows=rows, bytes=rows * shards.sequence_length * shards.dtype.itemsize, tokens=tokens)
 
 
 def _measured(training: Training) -> dict[str, float | int | str]:

@@ -49,7 +49,7 @@ def test_phases_and_held_out_rows(world: World) -> None:
     assert Counter(source for source, _, _ in held) == {"docs": 2, "code": 2} and not {*held} & {*rows}
     manifest = link.committed(world.store, name)
     assert manifest is not None and manifest.details["held_out"]["digest"] == held_out.digest
-    assert manifest.ledger.dropped["held_out:docs"].documents == 2
+    assert manifest.ledger.dropped["held_out:docs"].rows == 2
     main, end = (phase["rows"] for phase in manifest.details["plan"]["phases"])
     assert main + end == shards.rows and end == shards.rows * 3 // 10
     for part, share in ((rows[:main], Fraction(3, 4)), (rows[main:], Fraction(1, 4))):

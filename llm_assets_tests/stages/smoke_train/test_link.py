@@ -130,8 +130,10 @@ def test_what_it_is_trained_and_tried_on(held: World, monkeypatch: pytest.Monkey
     ledger, reached, row_bytes = staged.manifest.ledger, min(steps, shards.rows), 2 * LENGTH * shards.dtype.itemsize
     tokens = sum(int(held_out.document_lengths(row, row + 1).lengths.sum()) for row in numbers)
     assert ledger.incoming == ledger.accounted
-    assert ledger.kept == Count(reached, reached * row_bytes, int(shards.document_lengths(0, reached).lengths.sum()))
-    assert ledger.dropped == {"held_out": Count(9, 9 * row_bytes, tokens)}
+    assert ledger.kept == Count(
+        rows=reached, bytes=reached * row_bytes, tokens=int(shards.document_lengths(0, reached).lengths.sum())
+    )
+    assert ledger.dropped == {"held_out": Count(rows=9, bytes=9 * row_bytes, tokens=tokens)}
 
 
 def origins(shards: ShardSet) -> set[tuple[str, str, int]]:
@@ -144,7 +146,7 @@ def origins(shards: ShardSet) -> set[tuple[str, str, int]]:
 def test_a_batch_may_be_more_than_the_mixture(held: World) -> None:
     staged, rows = held.make(link(held, batch_size=700, steps=2, **SMALLER), "v1"), both_sets(held)[0].rows
     assert 2 * rows < 700 and len(staged.results["losses"]) == 2
-    assert staged.manifest.ledger.kept.documents == rows and staged.measured["loader_batches"] == 2
+    assert staged.manifest.ledger.kept.rows == rows and staged.measured["loader_batches"] == 2
 
 
 def test_bits_per_byte_are_those_of_the_text(held: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,8 @@ def mixture_ledger(plan: MixturePlan, pool: Pool, shards: ShardSet, held_out: Sh
         held = _of_source(held_out, source.name)
         for packed in pool.sets_of(source.name):
             rows = packed.shards.rows
-            incoming += Count(rows, rows * row_bytes, packed.shards.index.tokens) * offered[packed.name]
+            amount = Count(rows=rows, bytes=rows * row_bytes, tokens=packed.shards.index.tokens)
+            incoming += amount * offered[packed.name]
         repeated = offered[pool.sets_of(source.name)[0].name] - 1 if pool.sets_of(source.name) else 0
         incoming += held * -repeated
         tokens = pool.tokens_of_rows(source.name)
@@ -58,16 +59,16 @@ def mixture_ledger(plan: MixturePlan, pool: Pool, shards: ShardSet, held_out: Sh
         ranges = {OVER_SHARE: (source.end, end), USED_BEFORE: (0, source.begin)}
         counts = {reason: _count(source, tokens, first, last, row_bytes) for reason, (first, last) in ranges.items()}
         for reason, count in {HELD_OUT: held, **counts}.items():
-            if count.documents:
+            if count.rows:
                 dropped[f"{reason}:{source.name}"] = count
-    kept = Count(shards.rows, shards.rows * row_bytes, shards.index.tokens)
+    kept = Count(rows=shards.rows, bytes=shards.rows * row_bytes, tokens=shards.index.tokens)
     return Ledger(incoming=incoming, kept=kept, output=kept, dropped=dropped)
 
 
 def _count(source: SourcePlan, tokens: np.ndarray, first: int, last: int, row_bytes: int) -> Count:
     """What lies between two positions of a source's stream."""
     found = sum(int(tokens[source.stream.rows_at(*part)].sum(dtype=np.int64)) for part in _parts(first, last))
-    return Count(last - first, (last - first) * row_bytes, found)
+    return Count(rows=last - first, bytes=(last - first) * row_bytes, tokens=found)
 
 
 def _parts(first: int, last: int) -> Iterator[tuple[int, int]]:
@@ -78,7 +79,9 @@ def _of_source(held_out: ShardSet | None, source: str) -> Count:
     if held_out is None:
         return Count()
     rows = held_out.index.rows_by_source[source]
-    return Count(rows, rows * held_out.index.layout.row_stride, held_out.index.tokens_by_source[source])
+    return Count(
+        rows=rows, bytes=rows * held_out.index.layout.row_stride, tokens=held_out.index.tokens_by_source[source]
+    )
 
 
 def packed_rows(manifest: Manifest, store: Store, held_out: ShardSet | None) -> Count:
@@ -93,6 +96,7 @@ def packed_rows(manifest: Manifest, store: Store, held_out: ShardSet | None) -> 
         packed = shards_manifest(store.packed(source, snapshot))
         if packed is None:
             raise MissingInputError(f"{name} is not there any more")
-        total += packed.ledger.output * offered[name]
+        output = packed.ledger.output
+        total += Count(rows=output.rows, bytes=output.bytes, tokens=output.tokens) * offered[name]
         repeated.setdefault(source, offered[name] - 1)
     return sum((_of_source(held_out, source) * -times for source, times in repeated.items()), total)
