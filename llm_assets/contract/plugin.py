@@ -31,7 +31,7 @@ class PluginFailedError(RuntimeError):
     """A plugin that raised an error, or gave what it must not: says which."""
 
 
-def find(use: str, group: str, kind: type[KindT]) -> type[KindT]:
+def find_plugin(group: str, use: str, kind: type[KindT]) -> type[KindT]:
     """The plugin called `use`: the name of an entry point of the group, or `package.module:Class`.
 
     Imports the module. Raises PluginError where there is none, or where it is no complete subclass of `kind`.
@@ -76,7 +76,7 @@ class Plugin(Parameters):
     """Base of what users supply. The fields of a plugin are its parameters, checked as those of a stage are.
 
     A kind of plugin is an abstract subclass with the `group` of its entry points; in parameters a field of that type
-    takes `{use: …, …}`: the name of a plugin, as in `find`, and its parameters. A plugin is a subclass of that with
+    takes `{use: …, …}`: the name of a plugin, as in `find_plugin`, and its parameters. A plugin is a subclass of that with
     a `version`, to be raised whenever its results could change; a `version` beside `use` asks for that one.
     `use` and `version` are no names for fields.
     """
@@ -112,7 +112,7 @@ class Plugin(Parameters):
         use, version = values.pop("use", None), values.pop("version", None)
         if not isinstance(use, str):
             raise ValueError("`use` names the plugin: an entry point, or package.module:Class")
-        plugin = find(use, cls.group, cls)
+        plugin = find_plugin(cls.group, use, cls)
         if version not in (None, plugin.version):
             raise ValueError(f"version {version} is asked for, and {use} is version {plugin.version}")
         return plugin._checked(values)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import Field, ValidationError
 
-from llm_assets.contract.plugin import Plugin, PluginError, PluginFailedError, find
+from llm_assets.contract.plugin import Plugin, PluginError, PluginFailedError, find_plugin
 from llm_assets.contract.stage import Parameters, code_version
 from llm_assets_tests.plugins import importable, write_package
 
@@ -87,7 +87,7 @@ def test_the_code_version_has_version_and_parameters(package: Path, monkeypatch:
         code_version("1", stage(*each))
         for each in ([], [{"use": PATH, "name": "a"}], [{"use": PATH, "name": "a", "times": 2}])
     )
-    monkeypatch.setattr(find(PATH, Greeting.group, Greeting), "version", "4")
+    monkeypatch.setattr(find_plugin(Greeting.group, PATH, Greeting), "version", "4")
     raised = code_version("1", stage({"use": PATH, "name": "a"}))
     assert len({without, one, other, raised}) == 4
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_used_is_told_at_its_place(package: Path, given: Any, whe
 def test_a_name_that_two_packages_give_is_none(package: Path) -> None:
     write_package(package, "more_greetings", {}, "[test.greetings]\nhello = more_greetings:Hello\n")
     with pytest.raises(PluginError, match=f"each of {PATH}, more_greetings:Hello"):
-        find("hello", Greeting.group, Greeting)
+        find_plugin(Greeting.group, "hello", Greeting)
 
 
 def test_what_names_a_plugin_is_no_parameter_of_it() -> None:
