@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ChainOutcome:
     """Of every kept document, by its id, a digest of its token ids; of every rejected one the first reason.
 
     What is in neither was a copy of a kept document.
@@ -28,7 +28,7 @@ def tokens_digest(ids: npt.NDArray[Any]) -> str:
     return hashlib.blake2b(ids.astype(np.uint32).tobytes(), digest_size=8).hexdigest()
 
 
-def compare(ours: Outcome, theirs: Outcome, documents: int) -> list[str]:
+def compare(ours: ChainOutcome, theirs: ChainOutcome, documents: int) -> list[str]:
     """Sentences that say how many of the documents each side kept, on which they differ and why."""
     both = ours.kept.keys() & theirs.kept.keys()
     equal = sum(ours.kept[name] == theirs.kept[name] for name in both)
@@ -41,7 +41,7 @@ def compare(ours: Outcome, theirs: Outcome, documents: int) -> list[str]:
     ]
 
 
-def _differences(who: str, keeper: Outcome, other: Outcome) -> list[str]:
+def _differences(who: str, keeper: ChainOutcome, other: ChainOutcome) -> list[str]:
     """What one side kept and the other did not, by the other's reason; nothing where there is none."""
     names = keeper.kept.keys() - other.kept.keys()
     if not names:

@@ -19,7 +19,7 @@ from benchmarks.corpus import Slice, cut, data, write_warm_up
 from benchmarks.environment import peer_python
 from benchmarks.harness import BenchmarkError, Contender, Run, side_by_side, work_folder
 from benchmarks.ours.chain import CORPUS, SNAPSHOT
-from benchmarks.outcome import Outcome, compare, tokens_digest
+from benchmarks.outcome import ChainOutcome, compare, tokens_digest
 from benchmarks.result import Better, Machine, Result, Row, today
 from benchmarks.target import Options, Target
 from llm_assets.contract.stage import Disposition
@@ -144,7 +144,7 @@ def _notes(corpus: Slice, runs: Mapping[str, Sequence[Run]]) -> tuple[str, ...]:
     return size, *compared, *NOTES
 
 
-def our_outcome(folder: Path) -> Outcome:
+def our_outcome(folder: Path) -> ChainOutcome:
     """What `benchmarks.ours.chain` made of each document."""
     store = Store(Folder(f"{folder}/store"))
     deduped, tokens = open_deduped(store, CORPUS, SNAPSHOT), TokenSet.open(store.tokenized(CORPUS, SNAPSHOT))
@@ -165,10 +165,10 @@ def our_outcome(folder: Path) -> Outcome:
         for batch in cleaned.batches(Disposition.REJECTED, ["id", "reasons"])
         for name, reasons in zip(batch["id"].to_pylist(), batch["reasons"].to_pylist(), strict=True)
     }
-    return Outcome(kept, rejected)
+    return ChainOutcome(kept, rejected)
 
 
-def their_outcome(folder: Path) -> Outcome:
+def their_outcome(folder: Path) -> ChainOutcome:
     """What `benchmarks.peers.datatrove_chain` made of each document: its token file is uint16, its index uint64."""
     verdicts = json.loads((folder / "verdicts.json").read_text())
     [path] = (folder / "tokens").glob("*.ds")
@@ -176,4 +176,4 @@ def their_outcome(folder: Path) -> Outcome:
     ends = np.fromfile(f"{path}.index", "<u8").astype(np.int64)
     spans = pairwise([0, *ends.tolist()])
     kept = {name: tokens_digest(ids[begin:end]) for name, (begin, end) in zip(verdicts["kept"], spans, strict=True)}
-    return Outcome(kept, verdicts["rejected"])
+    return ChainOutcome(kept, verdicts["rejected"])

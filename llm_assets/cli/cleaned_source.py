@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from llm_assets.cli.peek import TargetError
 from llm_assets.components.project import Project
 from llm_assets.stages.clean.link import CleanedLink
-from llm_assets.store.documents import Snapshot
+from llm_assets.store.documents import CommittedSnapshot
 from llm_assets.store.layout import Store
 
 
 def cleaned_snapshots(
     project: Project, store: Store, source: str, snapshot: str | None
-) -> tuple[CleanedLink, Mapping[str, Snapshot]]:
+) -> tuple[CleanedLink, Mapping[str, CommittedSnapshot]]:
     """The link of a source, and its committed snapshots by name in the order of registration, or the one named.
 
     Raises TargetError.

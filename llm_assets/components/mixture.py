@@ -14,7 +14,7 @@ from llm_assets.components.landing import versions_sensor
 from llm_assets.components.scaffolding import mixture_scaffolder
 from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
 from llm_assets.stages.mix.link import MixedLink
-from llm_assets.stages.mix.recipe import HeldOut, MixParameters, Phase
+from llm_assets.stages.mix.recipe import HeldOutParameters, MixParameters, Phase
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.stages.smoke_train.link import SmokeTrainLink, SmokeTrainParameters
 
@@ -54,7 +54,7 @@ class Mixture(Declared):
     phases: Nested[tuple[Phase, ...]] = Field(
         default=(), description="Consecutive ranges with shares of their own: `name`, and `rows`, `tokens`, `fraction`."
     )
-    held_out: Nested[HeldOut | None] = Field(
+    held_out: Nested[HeldOutParameters | None] = Field(
         default=None, description="Rows of each source kept for validation: `rows` or `tokens`, `by_source`."
     )
     snapshots: dict[str, list[str]] = Field(

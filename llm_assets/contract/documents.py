@@ -14,7 +14,7 @@ import pyarrow as pa
 from llm_assets.contract.link import Link, MissingInputError, Work
 from llm_assets.contract.stage import Disposition, Stage
 from llm_assets.store.digest import combined_digest, content_digest
-from llm_assets.store.documents import DocumentFile, DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.documents import CommittedSnapshot, DocumentFile, DocumentTable, SnapshotFiles, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest
@@ -49,7 +49,7 @@ class DocumentLink(Link[StagedSnapshot]):
         snapshot = self.table(store).snapshot(partition)
         return snapshot.manifest if snapshot else None
 
-    def opened(self, store: Store, partition: str, generation: str | None = None) -> Snapshot:
+    def opened(self, store: Store, partition: str, generation: str | None = None) -> CommittedSnapshot:
         """The committed snapshot, or an earlier generation of it. Raises MissingInputError."""
         snapshot = self.table(store).snapshot(partition, generation)
         if snapshot is None:

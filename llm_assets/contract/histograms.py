@@ -18,7 +18,7 @@ _FRACTIONS_END: Final = 10
 
 
 @dataclass(frozen=True)
-class Span:
+class ValueRange:
     """From which number to which others lie, and the smallest of them over 0; empty unless told."""
 
     low: float = np.inf
@@ -70,9 +70,9 @@ class Histogram:
     marks: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @classmethod
-    def empty(cls, span: Span, series: Iterable[str], marks: Mapping[str, float]) -> Self:
+    def empty(cls, covered: ValueRange, series: Iterable[str], marks: Mapping[str, float]) -> Self:
         """One to `add` to: nothing counted yet of values that lie in the span; the bins reach to the marks too."""
-        whole = span if span.is_empty else span.including(np.array(list(marks.values()), np.float64))
+        whole = covered if covered.is_empty else covered.including(np.array(list(marks.values()), np.float64))
         edges = whole.edges
         counts = {name: np.zeros(len(edges) - 1, np.int64) for name in series}
         return cls(edges, counts, whole.has_long_tail, marks)
@@ -80,7 +80,7 @@ class Histogram:
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Self:
         """Of one series without a name."""
-        histogram = cls.empty(Span().including(values), [""], {})
+        histogram = cls.empty(ValueRange().including(values), [""], {})
         histogram.add("", values)
         return histogram
 

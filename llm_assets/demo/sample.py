@@ -24,7 +24,7 @@ LARGEST_PART = 10
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class DemoSnapshot:
     """One arrival of a source: its documents in the order they are written."""
 
     source: str
@@ -37,7 +37,7 @@ class Snapshot:
         return sum(document.size for document in self.documents)
 
 
-def demo_snapshots(installation: Installation, megabytes: float) -> list[Snapshot]:
+def demo_snapshots(installation: Installation, megabytes: float) -> list[DemoSnapshot]:
     """`docs` in two snapshots and `code` in one: half of the megabytes each (10⁶ bytes of UTF-8 text).
 
     The documents are held in memory. Code takes what docs leave. One document in twenty of the first snapshot of
@@ -52,8 +52,8 @@ def demo_snapshots(installation: Installation, megabytes: float) -> list[Snapsho
     left = budget - sum(arrival.size for arrival in docs)
     modules = (Arrival(module, (FIRST,)) for module in code(installation))
     return [
-        *(Snapshot("docs", name, _arriving_in(name, docs)) for name in (FIRST, SECOND)),
-        Snapshot("code", FIRST, _arriving_in(FIRST, _until_spent(modules, left, largest))),
+        *(DemoSnapshot("docs", name, _arriving_in(name, docs)) for name in (FIRST, SECOND)),
+        DemoSnapshot("code", FIRST, _arriving_in(FIRST, _until_spent(modules, left, largest))),
     ]
 
 

@@ -19,7 +19,7 @@ import zstandard
 
 from llm_assets.demo.harvest import Document
 from llm_assets.demo.installation import Installation, running_installation, stable_number
-from llm_assets.demo.sample import Snapshot, demo_snapshots
+from llm_assets.demo.sample import DemoSnapshot, demo_snapshots
 from llm_assets.store.folder import Folder
 
 SUCCESS = "_SUCCESS"
@@ -90,7 +90,7 @@ def write_demo_data(
     return [_land(landing / snapshot.source / snapshot.name, snapshot) for snapshot in snapshots]
 
 
-def _land(folder: Folder, snapshot: Snapshot) -> LandedSnapshot:
+def _land(folder: Folder, snapshot: DemoSnapshot) -> LandedSnapshot:
     files = dict(_docs_files(snapshot) if snapshot.source == "docs" else _code_files(snapshot))
     present = folder.names()
     if SUCCESS not in present:
@@ -126,7 +126,7 @@ def _write(folder: Folder, files: Mapping[str, bytes], present: Iterable[str]) -
     folder.put(SUCCESS, b"")
 
 
-def _docs_files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+def _docs_files(snapshot: DemoSnapshot) -> Iterator[tuple[str, bytes]]:
     """Some text files as they are; of the others half in jsonl.gz, four tenths in parquet, a tenth in jsonl."""
     loose = _loose(snapshot.documents)
     yield from ((name, document.text.encode()) for name, document in loose.items())
@@ -137,7 +137,7 @@ def _docs_files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
     yield from _parts("jsonl", _json_lines, _tenths(records, range(9, 10)))
 
 
-def _code_files(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+def _code_files(snapshot: DemoSnapshot) -> Iterator[tuple[str, bytes]]:
     """Nine tenths in jsonl.zst, a tenth in jsonl."""
     yield from _parts("jsonl.zst", _compressed_zst, _tenths(snapshot.documents, range(9)))
     yield from _parts("jsonl", _json_lines, _tenths(snapshot.documents, range(9, 10)))

@@ -38,7 +38,7 @@ class _Staged(Staged, Protocol):
 class PartitionIOManager(dg.ConfigurableIOManager):
     """Commits staged partitions and opens committed ones.
 
-    What a downstream asset gets: of `raw` and `cleaned` a `Snapshot`, of `deduped` a `DedupedDocuments`, of
+    What a downstream asset gets: of `raw` and `cleaned` a `CommittedSnapshot`, of `deduped` a `DedupedDocuments`, of
     `tokenized` a `TokenSet`, of `packed` a `ShardSet`, of a tokenizer a `StoredTokenizer`, of `mixed` a
     `TokenLoader` as the loader resource configures it, of `smoke_train` a `StoredReport`. Of several partitions: a
     dict by partition key. Of assets and ops that return nothing, nothing is kept.

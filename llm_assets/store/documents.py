@@ -126,7 +126,7 @@ class SnapshotFiles:
 
 
 @dataclass(frozen=True)
-class Snapshot(SnapshotFiles):
+class CommittedSnapshot(SnapshotFiles):
     """A committed generation of a snapshot."""
 
     manifest: Manifest
@@ -263,7 +263,7 @@ class DocumentTable:
         """The generation of a snapshot that readers see now; None where it was never committed."""
         return self.snapshots().get(snapshot)
 
-    def snapshot(self, name: str, generation: str | None = None) -> Snapshot | None:
+    def snapshot(self, name: str, generation: str | None = None) -> CommittedSnapshot | None:
         """The committed snapshot, or an earlier generation of it; None where there is none."""
         generation = generation or self.live_generation(name)
         if generation is None:
@@ -273,7 +273,7 @@ class DocumentTable:
         except FileNotFoundError:
             return None
         files = tuple(DocumentFile(**file) for file in data["files"])
-        return Snapshot(self.folder, files, Manifest.from_dict(data["manifest"]))
+        return CommittedSnapshot(self.folder, files, Manifest.from_dict(data["manifest"]))
 
     def commit(self, staged: StagedSnapshot) -> None:
         """One log entry: these files instead of the snapshot's former ones. Retried when others commit."""

@@ -35,7 +35,7 @@ def token_schema(dtype: str) -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class TokenPart:
+class TokenFile:
     """One file: path below the set, part number, documents, tokens, bytes."""
 
     path: str
@@ -51,9 +51,9 @@ class TokenFiles:
 
     folder: Folder
     dtype: str
-    parts: tuple[TokenPart, ...]
+    parts: tuple[TokenFile, ...]
 
-    def table(self, part: TokenPart) -> pa.Table:
+    def table(self, part: TokenFile) -> pa.Table:
         """A part, memory-mapped where the set is on a local disk."""
         if self.folder.is_local:
             with pa.memory_map(str(self.folder.local_path(part.path))) as source:
@@ -99,7 +99,7 @@ class TokenSet(TokenFiles):
             index = json.loads(folder.read(INDEX))
         except FileNotFoundError:
             return None
-        parts = tuple(TokenPart(**part) for part in index["parts"])
+        parts = tuple(TokenFile(**part) for part in index["parts"])
         return TokenSet(folder, index["dtype"], parts, Manifest.from_dict(index["manifest"]))
 
 
@@ -133,7 +133,7 @@ class StagedTokenSet(TokenFiles):
         self.attempt.discard()
 
 
-class TokenPartWriter:
+class TokenFileWriter:
     """Writes one part. Used by one thread."""
 
     def __init__(self, attempt: Attempt, part: int, dtype: str) -> None:
@@ -150,11 +150,11 @@ class TokenPartWriter:
         self._documents += batch.num_rows
         self._tokens += len(batch.column("input_ids").flatten())
 
-    def close(self) -> TokenPart:
+    def close(self) -> TokenFile:
         """Finish the file and describe it."""
         self._open.close()
         size = self._folder.size(self._path)
-        return TokenPart(self._path, self._part, self._documents, self._tokens, size)
+        return TokenFile(self._path, self._part, self._documents, self._tokens, size)
 
 
 def begin_token_set(folder: Folder) -> Attempt:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.outcome import Outcome, compare, tokens_digest
+from benchmarks.outcome import ChainOutcome, compare, tokens_digest
 
 
 def test_every_difference_is_counted_by_its_reason() -> None:
-    ours = Outcome({"a": "1", "b": "2", "c": "3", "d": "4"}, {"e": "too_short"})
-    theirs = Outcome({"a": "1", "b": "other", "e": "5"}, {"c": "alpha"})
+    ours = ChainOutcome({"a": "1", "b": "2", "c": "3", "d": "4"}, {"e": "too_short"})
+    theirs = ChainOutcome({"a": "1", "b": "other", "e": "5"}, {"c": "alpha"})
     assert compare(ours, theirs, 6) == [
         "of 6 documents llm_assets kept 4, the peer 3, both 2",
         "1 of these 2 have the same token ids on both sides",
@@ -17,7 +17,7 @@ def test_every_difference_is_counted_by_its_reason() -> None:
 
 
 def test_full_agreement_has_no_differences() -> None:
-    outcome = Outcome({"a": "1", "b": "2"}, {"c": "alpha"})
+    outcome = ChainOutcome({"a": "1", "b": "2"}, {"c": "alpha"})
     assert len(compare(outcome, outcome, 3)) == 2
 
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from llm_assets.components.presentation import draw_histogram, draw_waterfall, ledger_table, partition_metadata
-from llm_assets.contract.histograms import Histogram, Span
+from llm_assets.contract.histograms import Histogram, ValueRange
 from llm_assets.contract.link import Description
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
@@ -29,7 +29,7 @@ ORDER = ["m.middle", "a.early", "unused", "z.late"]
 
 def histogram() -> Histogram:
     values = np.array([0, 1, 5, 7, 50, 80_000])
-    made = Histogram.empty(Span().including(values), ["kept", "rejected"], {"min_words, at least 50": 50.0})
+    made = Histogram.empty(ValueRange().including(values), ["kept", "rejected"], {"min_words, at least 50": 50.0})
     made.add("kept", values[4:])
     made.add("rejected", values[:4])
     return made

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_assets.contract.histograms import BINS, Histogram, Span
+from llm_assets.contract.histograms import BINS, Histogram, ValueRange
 
 counts = st.lists(st.integers(0, 10**7), max_size=50)
 numbers = st.one_of(counts, st.lists(st.floats(-5, 5, allow_subnormal=False), max_size=50))
@@ -16,7 +16,7 @@ numbers = st.one_of(counts, st.lists(st.floats(-5, 5, allow_subnormal=False), ma
 @given(numbers, st.lists(st.floats(0, 100, allow_subnormal=False), max_size=2), st.integers(1, 7))
 def test_every_value_is_in_its_bin(values: list[float], marks: list[float], step: int) -> None:
     batches = [np.array(values[start : start + step]) for start in range(0, len(values), step)]
-    span = Span()
+    span = ValueRange()
     for batch in batches:
         span = span.including(batch)
     histogram = Histogram.empty(span, ["kept", "rejected"], {str(place): mark for place, mark in enumerate(marks)})
@@ -45,6 +45,6 @@ def test_long_tails_have_bins_that_widen() -> None:
 
 
 def test_a_value_outside_the_span_is_refused() -> None:
-    histogram = Histogram.empty(Span().including(np.array([1, 2])), ["a"], {})
+    histogram = Histogram.empty(ValueRange().including(np.array([1, 2])), ["a"], {})
     with pytest.raises(ValueError, match="1 values lie outside of"):
         histogram.add("a", np.array([1, 3]))

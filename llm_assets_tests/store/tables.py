@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from llm_assets.store.documents import DocumentTable, Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.documents import CommittedSnapshot, DocumentTable, SnapshotFiles, StagedSnapshot
 from llm_assets.store.folder import Folder
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
@@ -57,7 +57,7 @@ def staged(
     return table.stage(attempt, files, manifest)
 
 
-def commit(table: DocumentTable, snapshot: str, *texts: str) -> Snapshot:
+def commit(table: DocumentTable, snapshot: str, *texts: str) -> CommittedSnapshot:
     staged(table, snapshot, {"kept": texts}).commit()
     committed = table.snapshot(snapshot)
     assert committed is not None

@@ -12,7 +12,7 @@ from llm_assets.store.staging import LostFilesError
 from llm_assets.store.token_set import (
     StagedTokenSet,
     TokenFiles,
-    TokenPartWriter,
+    TokenFileWriter,
     TokenSet,
     begin_token_set,
     token_schema,
@@ -37,7 +37,7 @@ def staged(folder: Folder, *parts: Ids, dtype: str = "uint16") -> StagedTokenSet
     attempt = begin_token_set(folder)
     made = []
     for number, ids in enumerate(parts):
-        writer = TokenPartWriter(attempt, number, dtype)
+        writer = TokenFileWriter(attempt, number, dtype)
         for first in range(0, len(ids), 2):
             writer.write(batch(ids[first : first + 2], dtype))
         made.append(writer.close())

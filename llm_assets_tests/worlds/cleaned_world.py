@@ -14,7 +14,7 @@ from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.read.link import RawLink
 from llm_assets.stages.read.stage import ReadParameters
-from llm_assets.store.documents import Snapshot, StagedSnapshot
+from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets_tests.cli.bad_files import paragraph
@@ -80,7 +80,7 @@ class CleanedWorld:
         return self._make(replace(self.link, parameters=parameters), partition)
 
     @property
-    def snapshots(self) -> dict[str, Snapshot]:
+    def snapshots(self) -> dict[str, CommittedSnapshot]:
         """What is committed."""
         table = self.link.table(self.store)
         found = {name: table.snapshot(name) for name in self.store.order("web").names()}

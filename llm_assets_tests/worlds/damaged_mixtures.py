@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from llm_assets.contract.shard_partition import PROVENANCE, StagedShards
 from llm_assets.stages.mix.link import MixedLink
-from llm_assets.stages.mix.recipe import HeldOut, MixParameters
-from llm_assets.stages.mix.version.held_out import held_out_of
+from llm_assets.stages.mix.recipe import HeldOutParameters, MixParameters
+from llm_assets.stages.mix.version.validation_set import validation_set_of
 from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets.store.shards.writer import StagedShardSet
 from llm_assets_tests.worlds.damage import Made, case
@@ -63,9 +63,11 @@ def a_row_has_no_record(world: World) -> Made:
 
 def with_held_out(world: World) -> tuple[MixedLink, StagedShards, StagedShards]:
     """A version with a validation set; the set as it would be if it were staged by itself."""
-    link = replace(world.mixed, parameters=MixParameters(shares={"docs": 1, "code": 1}, held_out=HeldOut(rows=2)))
+    link = replace(
+        world.mixed, parameters=MixParameters(shares={"docs": 1, "code": 1}, held_out=HeldOutParameters(rows=2))
+    )
     made = world.make(link, link.versions(world.store).register(link.recipe(world.store)))
-    held_out = held_out_of(made.shards)
+    held_out = validation_set_of(made.shards)
     assert held_out is not None and held_out.rows == 4
     return link, made, replace(made, shards=StagedShardSet(held_out.folder, held_out.index))
 

@@ -25,7 +25,7 @@ from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.clean.report import describe_cleaned
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
 from llm_assets.stages.read.link import RawLink
-from llm_assets.store.documents import Snapshot, StagedSnapshot
+from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
 from llm_assets.store.folder import read_uri
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name
@@ -90,7 +90,7 @@ class CleanedLink(DocumentLink):
         yield Outcome(DOCUMENTS_KEPT.name, kept > 0, f"{kept:,} documents passed")
         yield from cleaned_outcomes(ledger, staged, self._before(store, manifest.partition), self.limits)
 
-    def _before(self, store: Store, partition: str) -> tuple[str, Snapshot] | None:
+    def _before(self, store: Store, partition: str) -> tuple[str, CommittedSnapshot] | None:
         """The last committed one of the snapshots that were registered before this."""
         table = self.table(store)
         for name in reversed(store.order(self.source).earlier(partition)):

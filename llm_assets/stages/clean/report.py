@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from llm_assets.contract.histograms import Histogram, Span
+from llm_assets.contract.histograms import Histogram, ValueRange
 from llm_assets.contract.link import Description
 from llm_assets.contract.samples import SAMPLE_ROWS, sample_rows
 from llm_assets.contract.stage import Disposition
@@ -64,7 +64,7 @@ def _most_telling(rules: Sequence[Rule], ledger: Ledger) -> tuple[str, ...]:
 class _Found:
     """Of all documents: the span of each statistic; and by disposition, languages, and PII (documents, spans)."""
 
-    spans: dict[str, Span]
+    spans: dict[str, ValueRange]
     languages: dict[str, Counter[str]] = field(default_factory=lambda: {each: Counter() for each in _SHOWN})
     pii: dict[str, Counter[str]] = field(default_factory=lambda: {each: Counter() for each in (*_SHOWN, "spans")})
 
@@ -97,7 +97,7 @@ class _Found:
 
 def _look(files: SnapshotFiles, statistics: Sequence[str], parameters: CleanParameters) -> _Found:
     """The first pass."""
-    found = _Found({name: Span() for name in statistics})
+    found = _Found({name: ValueRange() for name in statistics})
     kinds = [kind.value for kind in parameters.pii.kinds()] if parameters.pii else []
     columns = dict.fromkeys((LANGUAGE, *columns_of(statistics), *(f"pii.{kind}" for kind in kinds)))
     for disposition in _SHOWN:
@@ -124,7 +124,7 @@ def _counted(languages: pa.LargeStringArray) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in counted.to_pylist()}
 
 
-def _histograms(files: SnapshotFiles, spans: Mapping[str, Span], rules: Sequence[Rule]) -> dict[str, Histogram]:
+def _histograms(files: SnapshotFiles, spans: Mapping[str, ValueRange], rules: Sequence[Rule]) -> dict[str, Histogram]:
     """The second pass. The thresholds of all rules that look at a statistic are its marks."""
     histograms = {
         name: Histogram.empty(span, [each.value for each in _SHOWN], _marks(name, rules))

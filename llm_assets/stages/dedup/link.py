@@ -37,7 +37,7 @@ from llm_assets.stages.dedup.exact import (
     DedupStage,
     binary_series,
 )
-from llm_assets.store.documents import Snapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.documents import CommittedSnapshot, SnapshotFiles, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name, split_name
 
@@ -54,7 +54,7 @@ DUPLICATE_RATE = Check("duplicate_rate", "The share of copies is at most the sou
 class DedupedDocuments:
     """A deduplicated snapshot read as documents: the cleaned ones that its verdicts keep."""
 
-    cleaned: Snapshot
+    cleaned: CommittedSnapshot
     verdicts: SnapshotFiles
 
     @property
@@ -113,7 +113,7 @@ class DedupedLink(DocumentLink):
         """See `Link`."""
         return LEDGER_BALANCES, NO_COPIES_KEPT, EARLIER_COMPLETE, DUPLICATE_RATE
 
-    def _judged_against(self, store: Store, partition: str) -> list[Snapshot]:
+    def _judged_against(self, store: Store, partition: str) -> list[CommittedSnapshot]:
         """Committed cleaned snapshots registered earlier, oldest first, then the partition's own."""
         table = self.cleaned.table(store)
         live = table.snapshots()
@@ -187,7 +187,7 @@ class DedupedLink(DocumentLink):
             {"kept": own.height, "copies": copies},
         )
 
-    def _earlier(self, manifest: Manifest, store: Store) -> Iterator[Snapshot]:
+    def _earlier(self, manifest: Manifest, store: Store) -> Iterator[CommittedSnapshot]:
         """The earlier snapshots that the manifest names, in the generations that were judged against."""
         table = self.cleaned.table(store)
         for name, judged in manifest.inputs.items():
@@ -218,16 +218,16 @@ def _hash_frame(batches: Iterable[pa.RecordBatch]) -> pl.DataFrame:
     return pl.DataFrame({"content_hash": binary_series(table["content_hash"])})
 
 
-def _as_inputs(snapshots: Sequence[Snapshot]) -> dict[str, Input]:
+def _as_inputs(snapshots: Sequence[CommittedSnapshot]) -> dict[str, Input]:
     return {snapshot.manifest.name: snapshot.manifest.as_input for snapshot in snapshots}
 
 
-def _hashes(snapshots: Sequence[Snapshot]) -> Iterator[tuple[str, pa.Table]]:
+def _hashes(snapshots: Sequence[CommittedSnapshot]) -> Iterator[tuple[str, pa.Table]]:
     for snapshot in snapshots:
         yield snapshot.manifest.partition, snapshot.table(Disposition.KEPT, ["content_hash", "doc_id"])
 
 
-def _parts(cleaned: Snapshot, name: str) -> list[DedupPart]:
+def _parts(cleaned: CommittedSnapshot, name: str) -> list[DedupPart]:
     parts: list[DedupPart] = []
     place = 0
     for part in cleaned.parts:

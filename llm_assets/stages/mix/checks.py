@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from llm_assets.contract.link import Check, Outcome
 from llm_assets.contract.shard_partition import StagedShards
-from llm_assets.stages.mix.version.held_out import held_out_of
 from llm_assets.stages.mix.version.pool import Pool
 from llm_assets.stages.mix.version.provenance import read_origins
+from llm_assets.stages.mix.version.validation_set import validation_set_of
 from llm_assets.store.layout import Store
 from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSet, ShardSetError
 
@@ -36,7 +36,7 @@ def provenance_outcomes(staged: StagedShards, store: Store) -> Iterator[Outcome]
     """The outcomes of `SHARES_EXACT`, `ROWS_AS_PACKED` and `HELD_OUT_APART`, in one pass over the records."""
     plan = staged.manifest.details["plan"]
     shares = _Shares.of(plan)
-    pool, held_out = Pool.open(store, staged.manifest.inputs), held_out_of(staged.shards)
+    pool, held_out = Pool.open(store, staged.manifest.inputs), validation_set_of(staged.shards)
     apart = _Apart(_held_out_rows(held_out))
     sample = _Sample(staged.shards, pool)
     for batch in read_origins(staged.shards):
@@ -57,7 +57,7 @@ def provenance_outcomes(staged: StagedShards, store: Store) -> Iterator[Outcome]
 
 def checksum_outcome(staged: StagedShards) -> Outcome:
     """The outcome of `CHECKSUMS`, for the rows to train on and those held out."""
-    sets = [staged.shards, held_out_of(staged.shards)]
+    sets = [staged.shards, validation_set_of(staged.shards)]
     try:
         shards = 0
         for each in sets:
@@ -125,7 +125,7 @@ class _Shares:
             self.worst, self.kept = max(self.worst, distance), self.kept and kept
 
 
-Rows = dict[tuple[str, str], npt.NDArray[np.int64]]
+RowsBySet = dict[tuple[str, str], npt.NDArray[np.int64]]
 """Source and snapshot to rows of the packed set."""
 
 
@@ -139,8 +139,8 @@ def _by_set(batch: pa.RecordBatch) -> Iterator[tuple[tuple[str, str], npt.NDArra
         yield name, np.flatnonzero((source == s) & (snapshot == t))
 
 
-def _held_out_rows(held_out: ShardSet | None) -> Rows:
-    rows: Rows = {}
+def _held_out_rows(held_out: ShardSet | None) -> RowsBySet:
+    rows: RowsBySet = {}
     for batch in read_origins(held_out) if held_out else ():
         packed_row = batch["packed_row"].to_numpy()
         for name, here in _by_set(batch):
@@ -152,7 +152,7 @@ def _held_out_rows(held_out: ShardSet | None) -> Rows:
 class _Apart:
     """Held-out rows that are among others."""
 
-    held_out: Rows
+    held_out: RowsBySet
     found: int = 0
 
     @property

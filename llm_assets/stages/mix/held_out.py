@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from llm_assets.stages.mix.recipe import HeldOutAmount
 from llm_assets.stages.mix.shares import MixtureError
-from llm_assets.stages.mix.stream import Stream
+from llm_assets.stages.mix.source_stream import SourceStream
 
 _FIRST_STEP, _LAST_STEP = 64, 4096
 """Rows whose tokens are asked for at once: few at first, since each is a read at a random place."""
@@ -31,7 +31,7 @@ def held_out_count(source: str, rows: int, amount: HeldOutAmount, tokens_of: Tok
         if amount.rows > rows:
             raise MixtureError(f"held_out: {amount.rows} rows of source {source!r}, which has {rows}: hold out fewer")
         return amount.rows
-    stream, wanted, found = Stream.of(source, 0, rows), amount.tokens or 0, 0
+    stream, wanted, found = SourceStream.of(source, 0, rows), amount.tokens or 0, 0
     first, step = 0, _FIRST_STEP
     while first < rows and wanted:
         chosen = stream.held_out_rows(first, min(first + step, rows))

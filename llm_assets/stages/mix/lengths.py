@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from llm_assets.stages.mix.recipe import MixParameters, Phase, exact
 from llm_assets.stages.mix.shares import MixtureError
-from llm_assets.stages.mix.stream import Stream
+from llm_assets.stages.mix.source_stream import SourceStream
 
 _MOST_ROWS = 2**60
 
@@ -29,7 +29,7 @@ class Supply:
         limit: position up to which the stream may be used.
     """
 
-    stream: Stream
+    stream: SourceStream
     tokens_per_row: Fraction
     begin: int
     limit: int

@@ -43,14 +43,14 @@ from llm_assets.stages.mix.checks import (
 )
 from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.stages.mix.report import mixture_tables
-from llm_assets.stages.mix.version.held_out import held_out_details, held_out_of, write_held_out
 from llm_assets.stages.mix.version.inputs import PlannedMixture, current_inputs
 from llm_assets.stages.mix.version.ledger import laps_offered, mixture_ledger, packed_rows
 from llm_assets.stages.mix.version.pool import ChangedInputError
 from llm_assets.stages.mix.version.provenance import MIX_PROVENANCE_SCHEMA, provenance
-from llm_assets.stages.mix.version.registry import Recipe, Versions
+from llm_assets.stages.mix.version.registry import PinnedRecipe, Versions
 from llm_assets.stages.mix.version.shuffle import Shuffle
 from llm_assets.stages.mix.version.spill import spill_folder
+from llm_assets.stages.mix.version.validation_set import validation_set_details, validation_set_of, write_validation_set
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest
@@ -96,19 +96,19 @@ class MixedLink(Link[StagedShards]):
         """The registered versions."""
         return Versions(store.mixture(self.name))
 
-    def recipe(self, store: Store) -> Recipe:
+    def recipe(self, store: Store) -> PinnedRecipe:
         """What a version made now would be: its pinned inputs are those of `current_inputs`.
 
         Raises MissingInputError.
         """
         inputs = current_inputs(store, self.sources, self.parameters)
-        return Recipe(self.parameters.model_dump(mode="json"), self.code_version, inputs)
+        return PinnedRecipe(self.parameters.model_dump(mode="json"), self.code_version, inputs)
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The inputs that the version pins."""
         return dict(self._registered(store, partition).inputs)
 
-    def _registered(self, store: Store, version: str) -> Recipe:
+    def _registered(self, store: Store, version: str) -> PinnedRecipe:
         recipe = self.versions(store).recipe(version)
         if recipe is None:
             raise MissingInputError(
@@ -152,9 +152,9 @@ class MixedLink(Link[StagedShards]):
             attempt.discard()
             raise
 
-    def _make(self, work: Work, recipe: Recipe, planned: PlannedMixture, attempt: Attempt) -> StagedShards:
+    def _make(self, work: Work, recipe: PinnedRecipe, planned: PlannedMixture, attempt: Attempt) -> StagedShards:
         shards = _write(attempt, planned)
-        held_out = write_held_out(attempt, planned.plan, planned.pool)
+        held_out = write_validation_set(attempt, planned.plan, planned.pool)
         write_provenance(attempt, MIX_PROVENANCE_SCHEMA, provenance(planned.plan, planned.pool))
         manifest = Manifest(
             self.asset,
@@ -170,7 +170,7 @@ class MixedLink(Link[StagedShards]):
 
     def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
-        ledger, held_out = staged.manifest.ledger, held_out_of(staged.shards)
+        ledger, held_out = staged.manifest.ledger, validation_set_of(staged.shards)
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
         written = {"tokens": (tokens, ledger.output.tokens), "rows": (staged.shards.rows, ledger.output.rows)}
         expected = (staged.manifest.details["held_out"] or {"digest": None})["digest"]
@@ -186,7 +186,7 @@ class MixedLink(Link[StagedShards]):
         rows = {f"rows_{source}": count for source, count in index.rows_by_source.items()}
         tokens = {f"tokens_{source}": count for source, count in index.tokens_by_source.items()}
         phases = {f"rows_of_phase_{phase['name']}": phase["rows"] for phase in details["plan"]["phases"]}
-        held_out = held_out_of(staged.shards)
+        held_out = validation_set_of(staged.shards)
         values: dict[str, int | str] = {
             "tokens": index.tokens,
             "recipe": _recipe(details["parameters"]),
@@ -213,7 +213,7 @@ def _recipe(parameters: Mapping[str, Any]) -> str:
     return MixParameters.model_validate(parameters).model_dump_json(exclude_defaults=True)
 
 
-def _details(recipe: Recipe, planned: PlannedMixture, held_out: ShardSet | None) -> Mapping[str, Any]:
+def _details(recipe: PinnedRecipe, planned: PlannedMixture, held_out: ShardSet | None) -> Mapping[str, Any]:
     """What the manifest of a version says beside its ledger; a version that continues it reads `plan` and `pins`."""
     pins = {source: [[name, asdict(pinned)] for name, pinned in each] for source, each in planned.pins.items()}
     return {
@@ -222,7 +222,7 @@ def _details(recipe: Recipe, planned: PlannedMixture, held_out: ShardSet | None)
         "plan": planned.plan.as_dict(),
         "pins": pins,
         "offered": laps_offered(planned.plan, planned.pool),
-        "held_out": held_out_details(held_out),
+        "held_out": validation_set_details(held_out),
     }
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_assets.stages.mix.lengths import Demand, LengthFinder, ShareError, Supply
-from llm_assets.stages.mix.order import Order, PhasePlan
 from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.stages.mix.shares import MixtureError, shares_of
-from llm_assets.stages.mix.stream import Stream
+from llm_assets.stages.mix.source_stream import SourceStream
+from llm_assets.stages.mix.training_order import PhasePlan, TrainingOrder
 
 __all__ = ["Available", "Consumed", "MixParameters", "MixtureError", "MixturePlan", "ShareError", "plan_mixture"]
 
@@ -37,7 +37,7 @@ class Available:
 class Consumed:
     """How far earlier versions have used a source: the stream up to `position`."""
 
-    stream: Stream
+    stream: SourceStream
     position: int
 
 
@@ -64,14 +64,14 @@ class MixturePlan:
 
     Attributes:
         sources: in order of names; their index is the `source` in `order`.
-        rows: the order of the rows, with its phases.
+        order: of the rows, with its phases.
         limited_by: names of the sources without which it could be longer; none where a length was given.
         seed: of the order within the sources.
         idle: sources of earlier versions that are not in this one, and how far they were used.
     """
 
     sources: tuple[SourcePlan, ...]
-    rows: Order
+    order: TrainingOrder
     limited_by: tuple[str, ...]
     seed: int
     idle: Mapping[str, Consumed] = field(default_factory=dict[str, Consumed])
@@ -79,54 +79,57 @@ class MixturePlan:
     @property
     def phases(self) -> tuple[PhasePlan, ...]:
         """Consecutive ranges; one, where the recipe has none."""
-        return self.rows.phases
+        return self.order.phases
 
     @property
     def total_rows(self) -> int:
         """Rows of the mixture."""
-        return self.rows.total_rows
+        return self.order.total_rows
 
     @property
     def names(self) -> list[str]:
         """Names of the sources."""
         return [source.name for source in self.sources]
 
-    def order(self, first: int, last: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    def rows_at(self, first: int, last: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
         """The rows at the positions `first` to `last` (exclusive).
 
         Returns the index of the source in `sources`, int16 [last - first], and the row of that source,
         int64 [last - first]: the same in whatever pieces it is asked for. Anywhere it costs at most the time of
         2**16 positions more than were asked for. Raises IndexError for positions outside the mixture.
         """
-        return self.rows.rows_at(first, last)
+        return self.order.rows_at(first, last)
 
     def counts(self, position: int) -> dict[str, int]:
         """Rows of each source before a position: in each phase its share of the rows so far, rounded up or down.
 
         Raises IndexError for a position outside the mixture.
         """
-        return dict(zip(self.names, (self.rows.at(position) - self.rows.begin).tolist(), strict=True))
+        return dict(zip(self.names, (self.order.at(position) - self.order.begin).tolist(), strict=True))
 
     def consumed(self, position: int) -> dict[str, Consumed]:
         """How far each source is used before a position, by this mixture and those that it continues.
 
         Raises IndexError for a position outside the mixture.
         """
-        at = self.rows.at(position).tolist()
-        used = {stream.name: Consumed(stream, at[number]) for number, stream in enumerate(self.rows.streams)}
+        at = self.order.at(position).tolist()
+        used = {stream.name: Consumed(stream, at[number]) for number, stream in enumerate(self.order.streams)}
         return {**self.idle, **used}
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON form of what the order depends on: `consumed_before` reads it."""
         idle = {name: {**each.stream.as_dict(), "position": each.position} for name, each in self.idle.items()}
-        return {"seed": self.seed, **self.rows.as_dict(), "idle": idle}
+        return {"seed": self.seed, **self.order.as_dict(), "idle": idle}
 
 
 def consumed_before(plan: Mapping[str, Any], position: int) -> dict[str, Consumed]:
     """What `MixturePlan.consumed` says, from the plan's JSON form. Raises IndexError."""
     seed = plan["seed"]
-    idle = {name: Consumed(Stream.from_dict(name, seed, each), each["position"]) for name, each in plan["idle"].items()}
-    rows = Order.from_dict(seed, plan)
+    idle = {
+        name: Consumed(SourceStream.from_dict(name, seed, each), each["position"])
+        for name, each in plan["idle"].items()
+    }
+    rows = TrainingOrder.from_dict(seed, plan)
     at = rows.at(position).tolist()
     return {**idle, **{stream.name: Consumed(stream, at[n]) for n, stream in enumerate(rows.streams)}}
 
@@ -138,7 +141,7 @@ def plan_mixture(
 
     `consumed` is what the version that the recipe continues had used by then: its streams go on, `held_out` of
     `available` is not looked at for these. Walks once over the schedule of each phase, up to its period or to its end
-    (see `Schedule`).
+    (see `SourceSchedule`).
 
     Raises:
         ShareError: a source cannot give its share within its `max_repetitions`, or has no row that may be used at all.
@@ -157,7 +160,7 @@ def plan_mixture(
         found = shares_of(shares, sizes)
         demands.append(Demand(phase, tuple(found.get(supply.name, Fraction(0)) for supply in supplies)))
     lengths = LengthFinder(parameters, supplies, demands).find()
-    order = Order.make(
+    order = TrainingOrder.make(
         [supply.stream for supply in supplies],
         [supply.begin for supply in supplies],
         [(demand.phase.name, rows, demand.shares) for demand, rows in zip(demands, lengths.rows, strict=True)],
@@ -189,7 +192,7 @@ def _supply(name: str, seed: int, available: Available, parameters: MixParameter
     if available.rows < 0:
         raise ValueError(f"source {name!r} has {available.rows} rows")
     if consumed is None:
-        stream, begin = Stream.of(name, seed, available.rows, available.held_out), 0
+        stream, begin = SourceStream.of(name, seed, available.rows, available.held_out), 0
     else:
         stream, begin = consumed.stream.grown(consumed.position, available.rows), consumed.position
     tokens_per_row = Fraction(available.tokens, available.rows) if available.rows else Fraction(0)

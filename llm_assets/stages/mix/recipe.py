@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from llm_assets.contract.stage import Parameters
-from llm_assets.stages.mix.schedule import whole_weights
+from llm_assets.stages.mix.source_schedule import whole_weights
 
 MAX_SEED = 2**63 - 1
 VERSION = re.compile(r"(?P<mixture>[A-Za-z_][A-Za-z0-9_]*)@(?P<version>v[1-9][0-9]*)")
@@ -63,7 +63,7 @@ class HeldOutAmount(Parameters):
         return self
 
 
-class HeldOut(Parameters):
+class HeldOutParameters(Parameters):
     """What is kept for validation: of every source the same amount, of those in `by_source` another one."""
 
     rows: int | None = Field(default=None, ge=0, le=2**60)
@@ -71,7 +71,7 @@ class HeldOut(Parameters):
     by_source: dict[str, HeldOutAmount] = Field(default_factory=dict[str, HeldOutAmount])
 
     @model_validator(mode="after")
-    def _says_something(self) -> HeldOut:
+    def _says_something(self) -> HeldOutParameters:
         if self.rows is not None and self.tokens is not None:
             raise ValueError("either rows or tokens, not both")
         if self.rows is None and self.tokens is None and not self.by_source:
@@ -160,7 +160,7 @@ class MixParameters(Parameters):
     total_tokens: Amount | None = None
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     phases: tuple[Phase, ...] = ()
-    held_out: HeldOut | None = None
+    held_out: HeldOutParameters | None = None
     snapshots: dict[str, Names] = Field(default_factory=dict[str, Names])
     continues: str | None = None
     from_row: int | None = Field(default=None, ge=0)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from llm_assets.stages.mix.order import Order
 from llm_assets.stages.mix.recipe import MixParameters
+from llm_assets.stages.mix.training_order import TrainingOrder
 from llm_assets.stages.mix.version.counts import Seen, seen_at
 from llm_assets.stages.mix.version.pool import packed_inputs
 from llm_assets.store.manifest import Manifest
@@ -21,7 +21,7 @@ Table = Sequence[Mapping[str, str | int]]
 def mixture_tables(shards: ShardSet, manifest: Manifest, held_out: ShardSet | None) -> Mapping[str, Table]:
     """`shares` by phase and source, and `sources`. Reads the lengths of documents of a shard for each phase."""
     plan = manifest.details["plan"]
-    order = Order.from_dict(plan["seed"], plan)
+    order = TrainingOrder.from_dict(plan["seed"], plan)
     ends = seen_at(shards, order, [*(phase.first for phase in order.phases), order.total_rows])
     return {
         "shares": list(_shares(order, ends)),
@@ -29,7 +29,7 @@ def mixture_tables(shards: ShardSet, manifest: Manifest, held_out: ShardSet | No
     }
 
 
-def _shares(order: Order, ends: Sequence[Mapping[str, Seen]]) -> Iterator[Mapping[str, str | int]]:
+def _shares(order: TrainingOrder, ends: Sequence[Mapping[str, Seen]]) -> Iterator[Mapping[str, str | int]]:
     """A line for each source that a phase has a share of."""
     for phase, (before, after) in zip(order.phases, pairwise(ends), strict=True):
         for number, (stream, share) in enumerate(zip(order.streams, phase.shares, strict=True)):
@@ -51,7 +51,7 @@ def _shares(order: Order, ends: Sequence[Mapping[str, Seen]]) -> Iterator[Mappin
 
 
 def _sources(
-    order: Order, seen: Mapping[str, Seen], manifest: Manifest, held_out: ShardSet | None
+    order: TrainingOrder, seen: Mapping[str, Seen], manifest: Manifest, held_out: ShardSet | None
 ) -> Iterator[Mapping[str, str | int]]:
     parameters = MixParameters.model_validate(manifest.details["parameters"])
     for stream, begin in zip(order.streams, order.begin.tolist(), strict=True):

@@ -12,7 +12,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 
 from llm_assets.stages.mix.recipe import PhaseShares, exact
-from llm_assets.stages.mix.schedule import MAX_PERIOD, whole_weights
+from llm_assets.stages.mix.source_schedule import MAX_PERIOD, whole_weights
 
 BILLION = 10**9
 _CONTEXT = Context(prec=40)

@@ -30,7 +30,7 @@ from llm_assets.contract.shard_partition import (
 from llm_assets.contract.stage import code_version
 from llm_assets.stages.pack.plan import PackParameters, RowPlan, plan_rows
 from llm_assets.stages.pack.recount import ORIGIN, Recount
-from llm_assets.stages.pack.rows import TokenPart, document_lengths, gather_rows
+from llm_assets.stages.pack.rows import DocumentTokens, document_lengths, gather_rows
 from llm_assets.stages.pack.statistics import PackStatistics
 from llm_assets.stages.tokenize.encode import FrozenTokenizer
 from llm_assets.stages.tokenize.link import TokenizedLink
@@ -188,7 +188,7 @@ class PackedLink(Link[StagedShards]):
 class _Documents:
     """The documents of a token set as the packer wants them: mapped ids, lengths, and where each comes from."""
 
-    parts: list[TokenPart]
+    parts: list[DocumentTokens]
     lengths: np.ndarray
     origin: pa.Table
 
@@ -203,8 +203,8 @@ class _Documents:
 _ORIGIN_SCHEMA = pa.schema([PROVENANCE_SCHEMA.field(name) for name in ORIGIN])
 
 
-def _part(column: pa.LargeListArray) -> TokenPart:
-    return TokenPart(column.values.to_numpy(), column.offsets.to_numpy())
+def _part(column: pa.LargeListArray) -> DocumentTokens:
+    return DocumentTokens(column.values.to_numpy(), column.offsets.to_numpy())
 
 
 def _ledger(tokens: TokenSet, plan: RowPlan, shards: StagedShardSet) -> Ledger:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from llm_assets.contract.shard_partition import ROWS_PER_READ, read_provenance
 from llm_assets.stages.pack.plan import RowPlan
-from llm_assets.stages.pack.rows import TokenPart
+from llm_assets.stages.pack.rows import DocumentTokens
 from llm_assets.stages.pack.statistics import PackStatistics
 from llm_assets.store.shards.shard_set import ShardSet
 
@@ -39,7 +39,7 @@ class Recount:
     differing_rows: int
 
     @classmethod
-    def of(cls, shards: ShardSet, parts: list[TokenPart], origin: pa.Table) -> Self:
+    def of(cls, shards: ShardSet, parts: list[DocumentTokens], origin: pa.Table) -> Self:
         """`parts` are the tokens of all documents, `origin` has the columns `ORIGIN`, both in document order."""
         written = read_provenance(shards).sort_by([("row", "ascending"), ("start", "ascending")])
         document, row = _documents_of(written, origin), written["row"].to_numpy()
@@ -83,7 +83,9 @@ def _written_plan(shards: ShardSet, written: pa.Table, document: NDArray[np.int6
     return RowPlan(shards.sequence_length, documents, row_offsets, document, start, length)
 
 
-def _differences(shards: ShardSet, plan: RowPlan, start: NDArray[np.int32], parts: list[TokenPart]) -> tuple[int, int]:
+def _differences(
+    shards: ShardSet, plan: RowPlan, start: NDArray[np.int32], parts: list[DocumentTokens]
+) -> tuple[int, int]:
     """Tokens that differ, and rows of which the document lengths differ. `start` is each piece's place in its row."""
     first_document = np.cumsum([0, *(part.documents for part in parts)])
     tokens = rows = 0

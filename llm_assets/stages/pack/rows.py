@@ -21,7 +21,7 @@ TOKEN_DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int32))
 
 
 @dataclass(frozen=True, eq=False)
-class TokenPart:
+class DocumentTokens:
     """The tokens of some consecutive documents, as one file holds them.
 
     Attributes:
@@ -73,7 +73,9 @@ def document_lengths(plan: RowPlan, first_row: int, last_row: int) -> tuple[NDAr
     return offsets, plan.piece_length[begin:end]
 
 
-def gather_rows(plan: RowPlan, parts: Sequence[TokenPart], first_row: int, last_row: int, pad_id: int) -> NDArray[Any]:
+def gather_rows(
+    plan: RowPlan, parts: Sequence[DocumentTokens], first_row: int, last_row: int, pad_id: int
+) -> NDArray[Any]:
     """Tokens of the rows `first_row` to `last_row` (exclusive): [rows, sequence_length], in the parts' dtype.
 
     The documents of the plan are those of `parts`, numbered through. Each part is read front to back. Rows
@@ -133,7 +135,7 @@ class _Pieces:
         )
 
 
-def _sources(part: TokenPart, document: NDArray[np.int64], pieces: _Pieces, chosen: slice) -> NDArray[np.int64]:
+def _sources(part: DocumentTokens, document: NDArray[np.int64], pieces: _Pieces, chosen: slice) -> NDArray[np.int64]:
     """Where in the tokens of its part each chosen piece begins; `document` counts from the part's first."""
     start, length = pieces.start[chosen], pieces.length[chosen]
     begin, end = part.offsets[document], part.offsets[document + 1]
@@ -142,7 +144,7 @@ def _sources(part: TokenPart, document: NDArray[np.int64], pieces: _Pieces, chos
     return begin + start
 
 
-def _common_dtype(plan: RowPlan, parts: Sequence[TokenPart], pad_id: int) -> np.dtype[Any]:
+def _common_dtype(plan: RowPlan, parts: Sequence[DocumentTokens], pad_id: int) -> np.dtype[Any]:
     documents = sum(part.documents for part in parts)
     if documents != plan.documents:
         raise ValueError(f"a plan for {plan.documents} documents, but the parts hold {documents}")

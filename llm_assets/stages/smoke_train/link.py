@@ -20,7 +20,7 @@ from llm_assets.contract.link import Check, Description, Link, MissingInputError
 from llm_assets.contract.shard_partition import open_shards
 from llm_assets.contract.stage import Parameters, code_version
 from llm_assets.stages.mix.link import MixedLink
-from llm_assets.stages.mix.version.held_out import committed_held_out, held_out_input
+from llm_assets.stages.mix.version.validation_set import committed_validation_set, validation_set_input
 from llm_assets.stages.smoke_train.trial import Chosen, by_source
 from llm_assets.stages.tokenize.token_bytes import UnknownBytesError, token_bytes
 from llm_assets.store.layout import Store
@@ -128,7 +128,7 @@ class SmokeTrainLink(Link[StagedReport]):
         settings = tiny_model.ModelSettings(
             asked.width, asked.heads, asked.layers, asked.learning_rate, asked.seed, asked.threads
         )
-        held_out = Chosen.of(committed_held_out(shards), asked.held_out_rows)
+        held_out = Chosen.of(committed_validation_set(shards), asked.held_out_rows)
         sizes = self._token_bytes(work.store, shards) if held_out.by_source else None
         model, training = tiny_model.train(shards, batches, asked.steps, settings)
         results = {
@@ -218,7 +218,7 @@ def loss_falls(losses: Sequence[float | None], min_fall: float) -> Outcome:
 
 
 def _inputs(version: Manifest) -> dict[str, Input]:
-    return {version.name: version.as_input, **held_out_input(version)}
+    return {version.name: version.as_input, **validation_set_input(version)}
 
 
 def _try_out(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.stages.mix.version.held_out import rows_by_source
+from llm_assets.stages.mix.version.validation_set import rows_by_source
 from llm_assets.store.shards.shard_set import ShardSet
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from llm_assets.store.manifest import Input, Manifest, partition_name
 from llm_assets.store.staging import Attempt
 from llm_assets.store.token_set import (
     StagedTokenSet,
+    TokenFile,
     TokenFiles,
-    TokenPart,
-    TokenPartWriter,
+    TokenFileWriter,
     TokenSet,
     begin_token_set,
     token_schema,
@@ -160,8 +160,8 @@ def _as_inputs(tokenizer: StoredTokenizer, deduped: Manifest, documents: Deduped
 
 def _make_part(
     documents: DedupedDocuments, part: int, tokenizer: FrozenTokenizer, attempt: Attempt
-) -> tuple[TokenPart, Ledger]:
-    writer = TokenPartWriter(attempt, part, tokenizer.dtype)
+) -> tuple[TokenFile, Ledger]:
+    writer = TokenFileWriter(attempt, part, tokenizer.dtype)
     ledger = Ledger()
     try:
         for batch, entry in tokenize(documents.batches(_READ, part), tokenizer):

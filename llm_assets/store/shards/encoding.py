@@ -14,7 +14,7 @@ import pyarrow as pa
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from llm_assets.store.shards.index import Layout
+from llm_assets.store.shards.index import ShardLayout
 
 _ROW_ALIGNMENT = 64
 _MOST_VALUES = (1 << 31) - 1
@@ -32,7 +32,7 @@ class ShardEncoder:
         self._schema, input_ids_offset = self._aligned_schema(np.zeros((1, sequence_length), dtype))
         row_stride = sequence_length * dtype.itemsize
         rows = min(shard_bytes // row_stride, _MOST_VALUES // sequence_length)
-        self.layout = Layout(max(1, rows), input_ids_offset, row_stride)
+        self.layout = ShardLayout(max(1, rows), input_ids_offset, row_stride)
 
     def encode(self, input_ids: NDArray[Any], counts: NDArray[np.int32], lengths: NDArray[np.int32]) -> pa.Buffer:
         """The bytes of a shard of the rows `input_ids` [n, sequence_length], C-contiguous.

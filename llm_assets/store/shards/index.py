@@ -59,7 +59,7 @@ class ShardCorruptError(ShardSetError):
 
 
 @dataclass(frozen=True)
-class Layout:
+class ShardLayout:
     """Where things lie in every shard of a set, in bytes from the start of the file.
 
     All shards but the last hold `rows_per_shard` rows. A shard is an Arrow IPC file of one record batch, whose
@@ -162,7 +162,7 @@ class ShardSetIndex:
     rows_by_source: Mapping[str, int]
     tokens_by_source: Mapping[str, int]
     block_bytes: int
-    layout: Layout
+    layout: ShardLayout
     checks: CheckLayout
     table_checksum: str
     manifest: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -199,7 +199,7 @@ class ShardSetIndex:
             raise IndexMalformedError(file, "its content does not match its checksum")
         del content["checksum"]
         try:
-            layout, checks = Layout(**content.pop("layout")), CheckLayout(**content.pop("checks"))
+            layout, checks = ShardLayout(**content.pop("layout")), CheckLayout(**content.pop("checks"))
             return cls(layout=layout, checks=checks, **content)
         except (KeyError, TypeError) as error:
             raise IndexMalformedError(file, f"lacks a field or has one too many: {error}") from error

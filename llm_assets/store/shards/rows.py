@@ -25,7 +25,7 @@ class RowRules:
 
 
 @dataclass(frozen=True)
-class Rows:
+class CheckedRows:
     """Checked rows: token ids [n, sequence_length]; per row its number of documents, tokens and source; lengths."""
 
     input_ids: NDArray[Any]
@@ -37,12 +37,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def split(self, row: int) -> tuple[Rows, Rows]:
+    def split(self, row: int) -> tuple[CheckedRows, CheckedRows]:
         """The rows before `row`, and the others."""
         cut = int(self.counts[:row].sum())
         return (
-            Rows(self.input_ids[:row], self.counts[:row], self.lengths[:cut], self.tokens[:row], self.sources[:row]),
-            Rows(self.input_ids[row:], self.counts[row:], self.lengths[cut:], self.tokens[row:], self.sources[row:]),
+            CheckedRows(
+                self.input_ids[:row], self.counts[:row], self.lengths[:cut], self.tokens[:row], self.sources[:row]
+            ),
+            CheckedRows(
+                self.input_ids[row:], self.counts[row:], self.lengths[cut:], self.tokens[row:], self.sources[row:]
+            ),
         )
 
 
@@ -65,7 +69,7 @@ class PendingRows:
         """Rows that still fit."""
         return len(self._counts) - self._filled
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: CheckedRows) -> None:
         """Add rows, at most `room`."""
         place = slice(self._filled, self._filled + len(rows))
         np.copyto(self._input_ids[place], rows.input_ids, casting="unsafe")
@@ -112,7 +116,7 @@ def checked_rows(
     offsets: ArrayLike,
     lengths: ArrayLike,
     sources: ArrayLike | None,
-) -> Rows:
+) -> CheckedRows:
     """The arguments of `ShardSetWriter.append` as rows, the first of them being row `before` of the set.
 
     Raises ValueError, naming the first row at fault.
@@ -132,7 +136,7 @@ def checked_rows(
         _refuse(before, np.minimum.reduceat(documents, starts) < 1, "holds a document without tokens")
     _refuse(before, tokens > rules.sequence_length, f"holds more than {rules.sequence_length} tokens")
     _check_ids(rules, before, input_ids, tokens)
-    return Rows(input_ids, counts, documents, tokens, _row_sources(rules, before, len(counts), sources))
+    return CheckedRows(input_ids, counts, documents, tokens, _row_sources(rules, before, len(counts), sources))
 
 
 def _check_ids(rules: RowRules, before: int, input_ids: NDArray[Any], tokens: NDArray[np.int64]) -> None:

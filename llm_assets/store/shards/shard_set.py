@@ -24,9 +24,9 @@ from llm_assets.store.shards.index import (
     INDEX_FILE,
     IndexMalformedError,
     IndexVersionError,
-    Layout,
     Shard,
     ShardCorruptError,
+    ShardLayout,
     ShardMissingError,
     ShardSetError,
     ShardSetIndex,
@@ -39,9 +39,9 @@ __all__ = [
     "DocumentLengths",
     "IndexMalformedError",
     "IndexVersionError",
-    "Layout",
     "Shard",
     "ShardCorruptError",
+    "ShardLayout",
     "ShardMissingError",
     "ShardSet",
     "ShardSetError",
@@ -66,7 +66,7 @@ class DocumentLengths(NamedTuple):
     lengths: NDArray[np.int32]
 
 
-class _Piece(NamedTuple):
+class _ShardRows(NamedTuple):
     """Rows `first` to `last` of one shard, which has `rows` rows; `last` is exclusive."""
 
     shard: int
@@ -147,7 +147,7 @@ class ShardSet:
         A view of the mapped file where the rows lie in one local shard, else a copy.
         Raises IndexError, ShardMissingError, ShardTruncatedError, ShardCorruptError.
         """
-        parts = [self._piece_ids(piece) for piece in self._pieces(first, last)]
+        parts = [self._ids_of(chosen) for chosen in self._by_shard(first, last)]
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -159,7 +159,7 @@ class ShardSet:
 
         Raises IndexError, ShardMissingError, ShardTruncatedError, ShardCorruptError.
         """
-        parts = [self._piece_lengths(piece) for piece in self._pieces(first, last)]
+        parts = [self._lengths_of(chosen) for chosen in self._by_shard(first, last)]
         if len(parts) == 1:
             return parts[0]
         counts = [np.diff(part.offsets) for part in parts]
@@ -183,9 +183,9 @@ class ShardSet:
         parts: list[tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int32]]] = []
         for shard in np.unique(shard_of).tolist():
             here = np.flatnonzero(shard_of == shard)
-            piece, wanted = self._piece_around(shard, row_in[here])
-            ids[here] = np.take(self._piece_ids(piece), wanted, axis=0, mode="clip")
-            offsets, lengths = self._piece_lengths(piece)
+            chosen, wanted = self._chosen_around(shard, row_in[here])
+            ids[here] = np.take(self._ids_of(chosen), wanted, axis=0, mode="clip")
+            offsets, lengths = self._lengths_of(chosen)
             starts = offsets[wanted]
             counts[here] = offsets[wanted + 1] - starts
             parts.append((here, starts, lengths))
@@ -242,35 +242,37 @@ class ShardSet:
             raise ShardMissingError(file, "the index names this file, but it is not there") from error
         return ShardTable(self.index, self.uri, data)
 
-    def _piece_around(self, shard: int, rows: NDArray[np.int64]) -> tuple[_Piece, NDArray[np.int64]]:
-        """The least piece of a shard with all of these rows, and the places of the rows in it."""
+    def _chosen_around(self, shard: int, rows: NDArray[np.int64]) -> tuple[_ShardRows, NDArray[np.int64]]:
+        """The shortest run of rows of a shard that has all of these, and their places in it."""
         first = int(rows.min())
-        return _Piece(shard, self.index.layout.shard_rows(shard, self.rows), first, int(rows.max()) + 1), rows - first
+        return _ShardRows(
+            shard, self.index.layout.shard_rows(shard, self.rows), first, int(rows.max()) + 1
+        ), rows - first
 
-    def _pieces(self, first: int, last: int) -> Iterator[_Piece]:
+    def _by_shard(self, first: int, last: int) -> Iterator[_ShardRows]:
         if not 0 <= first <= last <= self.rows:
             raise IndexError(f"rows {first} to {last} are not within 0 to {self.rows} of {self.uri}")
         layout = self.index.layout
         for shard, start, stop in layout.within_shards(first, last):
             begin = shard * layout.rows_per_shard
-            yield _Piece(shard, layout.shard_rows(shard, self.rows), start - begin, stop - begin)
+            yield _ShardRows(shard, layout.shard_rows(shard, self.rows), start - begin, stop - begin)
 
-    def _piece_ids(self, piece: _Piece) -> NDArray[Any]:
+    def _ids_of(self, chosen: _ShardRows) -> NDArray[Any]:
         layout = self.index.layout
-        start = layout.input_ids_offset + piece.first * layout.row_stride
-        stop = layout.input_ids_offset + piece.last * layout.row_stride
-        data = self._files.read(piece.shard, start, stop)
-        return data.view(self.dtype).reshape(piece.last - piece.first, self.sequence_length)
+        start = layout.input_ids_offset + chosen.first * layout.row_stride
+        stop = layout.input_ids_offset + chosen.last * layout.row_stride
+        data = self._files.read(chosen.shard, start, stop)
+        return data.view(self.dtype).reshape(chosen.last - chosen.first, self.sequence_length)
 
-    def _piece_lengths(self, piece: _Piece) -> DocumentLengths:
-        start = self.index.layout.length_offsets_offset(piece.rows)
-        data = self._files.read(piece.shard, start + 4 * piece.first, start + 4 * (piece.last + 1))
+    def _lengths_of(self, chosen: _ShardRows) -> DocumentLengths:
+        start = self.index.layout.length_offsets_offset(chosen.rows)
+        data = self._files.read(chosen.shard, start + 4 * chosen.first, start + 4 * (chosen.last + 1))
         offsets = data.view(np.int32).astype(np.int64)
         if offsets[0] < 0 or (offsets[1:] < offsets[:-1]).any():
-            problem = f"offsets of document_lengths fall in rows {piece.first} to {piece.last}"
-            raise ShardCorruptError(f"{self.uri}/{self.index.shard_file(piece.shard)}", problem)
-        start = self.index.layout.lengths_offset(piece.rows)
-        data = self._files.read(piece.shard, start + 4 * int(offsets[0]), start + 4 * int(offsets[-1]))
+            problem = f"offsets of document_lengths fall in rows {chosen.first} to {chosen.last}"
+            raise ShardCorruptError(f"{self.uri}/{self.index.shard_file(chosen.shard)}", problem)
+        start = self.index.layout.lengths_offset(chosen.rows)
+        data = self._files.read(chosen.shard, start + 4 * int(offsets[0]), start + 4 * int(offsets[-1]))
         offsets -= offsets[0]
         return DocumentLengths(offsets, data.view(np.int32))
 

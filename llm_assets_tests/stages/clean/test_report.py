@@ -11,7 +11,7 @@ import pytest
 from llm_assets.contract.link import Description
 from llm_assets.contract.stage import Disposition
 from llm_assets.stages.clean.report import HISTOGRAMS, LANGUAGES, describe_cleaned
-from llm_assets.store.documents import Snapshot
+from llm_assets.store.documents import CommittedSnapshot
 from llm_assets_tests.worlds.cleaned_world import CleanedWorld, mixed_texts
 
 CLEAN: dict[str, Any] = {
@@ -27,16 +27,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> CleanedWorld:
 
 
 @pytest.fixture(scope="module")
-def snapshot(world: CleanedWorld) -> Snapshot:
+def snapshot(world: CleanedWorld) -> CommittedSnapshot:
     return world.snapshots["s"]
 
 
 @pytest.fixture(scope="module")
-def description(world: CleanedWorld, snapshot: Snapshot) -> Description:
+def description(world: CleanedWorld, snapshot: CommittedSnapshot) -> Description:
     return describe_cleaned(snapshot, snapshot.size, snapshot.manifest.ledger, world.link.parameters)
 
 
-def rows(snapshot: Snapshot) -> dict[str, list[dict[str, Any]]]:
+def rows(snapshot: CommittedSnapshot) -> dict[str, list[dict[str, Any]]]:
     return {
         disposition.value: [row for batch in snapshot.batches(disposition) for row in batch.to_pylist()]
         for disposition in (Disposition.KEPT, Disposition.REJECTED)
@@ -44,7 +44,7 @@ def rows(snapshot: Snapshot) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_histograms_are_of_the_statistics_whose_rules_dropped_most(
-    world: CleanedWorld, snapshot: Snapshot, description: Description
+    world: CleanedWorld, snapshot: CommittedSnapshot, description: Description
 ) -> None:
     dropped: Counter[str] = Counter()
     for row in rows(snapshot)["rejected"]:
@@ -57,7 +57,7 @@ def test_histograms_are_of_the_statistics_whose_rules_dropped_most(
     )
 
 
-def test_histograms_count_kept_and_rejected(snapshot: Snapshot, description: Description) -> None:
+def test_histograms_count_kept_and_rejected(snapshot: CommittedSnapshot, description: Description) -> None:
     stored = rows(snapshot)
     for title, histogram in description.histograms.items():
         name = title.removeprefix("Documents by ")
@@ -76,7 +76,7 @@ def test_histograms_count_kept_and_rejected(snapshot: Snapshot, description: Des
             assert list(histogram.marks) == ["language.min_confidence, at least 0.3"]
 
 
-def test_languages_and_pii_are_counted(snapshot: Snapshot, description: Description) -> None:
+def test_languages_and_pii_are_counted(snapshot: CommittedSnapshot, description: Description) -> None:
     stored = rows(snapshot)
     languages = {each: Counter(row["language"] for row in stored[each]) for each in stored}
     table = description.tables["languages"]
@@ -92,7 +92,7 @@ def test_languages_and_pii_are_counted(snapshot: Snapshot, description: Descript
     assert pii["email"]["spans"] == sum(row["pii"]["email"] for row in with_email)
 
 
-def test_rejected_documents_are_shown_with_their_reasons(snapshot: Snapshot, description: Description) -> None:
+def test_rejected_documents_are_shown_with_their_reasons(snapshot: CommittedSnapshot, description: Description) -> None:
     shown = description.samples["dropped"]
     assert len(shown) == len(description.samples["kept"]) == 5
     stored = {f"{row['file']}:{row['record']}": row for row in rows(snapshot)["rejected"]}

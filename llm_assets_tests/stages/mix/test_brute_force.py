@@ -70,7 +70,7 @@ def rows_of(plan: MixturePlan, random: random.Random) -> list[tuple[str, int]]:
     found, at = list[tuple[str, int]](), 0
     while at < plan.total_rows:
         last = min(plan.total_rows, at + random.randint(1, 90))
-        sources, rows = plan.order(at, last)
+        sources, rows = plan.rows_at(at, last)
         found += [(plan.names[source], row) for source, row in zip(sources.tolist(), rows.tolist(), strict=True)]
         at = last
     return found

@@ -11,8 +11,8 @@ import pytest
 from llm_assets.contract.link import MissingInputError
 from llm_assets.project import source_links
 from llm_assets.stages.mix.plan import MixtureError
-from llm_assets.stages.mix.version.held_out import open_held_out
 from llm_assets.stages.mix.version.inputs import PlannedMixture
+from llm_assets.stages.mix.version.validation_set import open_validation_set
 from llm_assets_tests.worlds.mixtures import (
     check_rows,
     grow,
@@ -44,7 +44,7 @@ def test_a_chain_of_continuations_repeats_nothing_and_loses_nothing(world: World
     fourth = mixture(world, "last", shares={"docs": 1, "code": 0}, continues="anneal@v2", from_row=len(rest))
     make(world, fourth)
     consumed += check_rows(world, version(world, "last", "v1"))
-    held = open_held_out(world.store, "last", "v1")
+    held = open_validation_set(world.store, "last", "v1")
     assert held is not None and len({*consumed}) == len(consumed)
     docs = {row for row in consumed if row[0] == "docs"}
     everything = {row for row in packed(world, "docs") if row[1] != "2026-03" or grown}
@@ -56,7 +56,7 @@ def test_a_chain_of_continuations_repeats_nothing_and_loses_nothing(world: World
 
 
 def held_out_digest(world: World, name: str, number: str) -> str:
-    held_out = open_held_out(world.store, name, number)
+    held_out = open_validation_set(world.store, name, number)
     assert held_out is not None
     return held_out.digest
 
@@ -160,7 +160,7 @@ def test_rows_of_a_source_that_is_new_can_be_held_out(world: World) -> None:
     recipe = {"shares": {"docs": 1, "code": 1}, "continues": "first@v1", "from_row": 3}
     by_source = {"code": {"rows": 2}}
     make(world, mixture(world, "second", **recipe, held_out={"rows": 1, "by_source": by_source}))
-    held_out = open_held_out(world.store, "second", "v1")
+    held_out = open_validation_set(world.store, "second", "v1")
     assert held_out is not None and held_out.index.rows_by_source == {"code": 2, "docs": 1}
     with pytest.raises(MixtureError, match="held_out: 0 rows of source 'docs', but first@v1 holds out 1"):
         make(world, mixture(world, "third", **recipe, held_out={"by_source": by_source}))

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from llm_assets.stages.mix.held_out import held_out_count
-from llm_assets.stages.mix.recipe import HeldOut, HeldOutAmount
+from llm_assets.stages.mix.recipe import HeldOutAmount, HeldOutParameters
 from llm_assets.stages.mix.shares import MixtureError
-from llm_assets.stages.mix.stream import Stream
+from llm_assets.stages.mix.source_stream import SourceStream
 
 TOKENS = np.random.default_rng(0).integers(1, 300, 10_000)
 
@@ -21,7 +21,7 @@ def tokens_of(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 @pytest.mark.parametrize("wanted", [0, 1, 299, 300, 5_000, 600_000, int(TOKENS.sum())])
 def test_as_few_rows_as_have_the_tokens(wanted: int) -> None:
     count = held_out_count("web", len(TOKENS), HeldOutAmount(tokens=wanted), tokens_of)
-    rows = Stream.of("web", 9, len(TOKENS), count).held_out_rows(0, count)
+    rows = SourceStream.of("web", 9, len(TOKENS), count).held_out_rows(0, count)
     assert TOKENS[rows].sum() >= wanted
     assert count == 0 or TOKENS[rows[:-1]].sum() < wanted
 
@@ -35,7 +35,7 @@ def test_rows() -> None:
 
 
 def test_by_source() -> None:
-    held_out = HeldOut(rows=3, by_source={"web": HeldOutAmount(tokens=8)})
+    held_out = HeldOutParameters(rows=3, by_source={"web": HeldOutAmount(tokens=8)})
     assert held_out.of("web") == HeldOutAmount(tokens=8) and held_out.of("wiki") == HeldOutAmount(rows=3)
-    only = HeldOut(by_source={"web": HeldOutAmount(rows=2)})
+    only = HeldOutParameters(by_source={"web": HeldOutAmount(rows=2)})
     assert only.of("wiki") == HeldOutAmount(rows=0) and only.of("web") == HeldOutAmount(rows=2)

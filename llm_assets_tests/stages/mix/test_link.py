@@ -19,9 +19,9 @@ from llm_assets.stages.mix.checks import _Shares
 from llm_assets.stages.mix.plan import MixtureError
 from llm_assets.stages.mix.version import shuffle
 from llm_assets.stages.mix.version.counts import Seen, seen_before
-from llm_assets.stages.mix.version.held_out import open_held_out
 from llm_assets.stages.mix.version.inputs import PlannedMixture
 from llm_assets.stages.mix.version.pool import Pool
+from llm_assets.stages.mix.version.validation_set import open_validation_set
 from llm_assets.store.shards.writer import ShardSetWriter
 from llm_assets_tests.worlds.mixtures import (
     check_rows,
@@ -43,7 +43,7 @@ def test_phases_and_held_out_rows(world: World) -> None:
     name = make(world, link)
     shards = version(world, "demo", name)
     rows = check_rows(world, shards)
-    held_out = open_held_out(world.store, "demo", name)
+    held_out = open_validation_set(world.store, "demo", name)
     assert held_out is not None
     held = check_rows(world, held_out)
     assert Counter(source for source, _, _ in held) == {"docs": 2, "code": 2} and not {*held} & {*rows}
@@ -63,15 +63,15 @@ def test_phases_and_held_out_rows(world: World) -> None:
 
 
 def test_without_held_out_rows_there_is_no_validation_set(made_world: World) -> None:
-    assert open_held_out(made_world.store, "demo", "v1") is None
-    assert open_held_out(made_world.store, "demo", "v7") is None
+    assert open_validation_set(made_world.store, "demo", "v1") is None
+    assert open_validation_set(made_world.store, "demo", "v7") is None
 
 
 def test_other_seeds_and_shares_hold_out_the_same(world: World) -> None:
     found = []
     for recipe in ({"shares": {"docs": 1, "code": 1}, "seed": 1}, {"sources": ["docs", "code"], "seed": 2}):
         name = make(world, mixture(world, **recipe, held_out={"by_source": {"docs": {"tokens": 300}}}))
-        held_out = open_held_out(world.store, "demo", name)
+        held_out = open_validation_set(world.store, "demo", name)
         assert held_out is not None and held_out.index.tokens >= 300
         found.append(held_out.digest)
     assert found[0] == found[1]
@@ -96,7 +96,7 @@ def test_the_shuffle_gives_the_same_in_any_number_of_buckets(
     planned = PlannedMixture.of(world.store, link.recipe(world.store))
     direct = [
         (planned.plan.names[source], row)
-        for source, row in zip(*map(list, planned.plan.order(0, planned.plan.total_rows)), strict=True)
+        for source, row in zip(*map(list, planned.plan.rows_at(0, planned.plan.total_rows)), strict=True)
     ]
     work = shuffle.Shuffle(planned.plan, planned.pool, tmp_path / "spill", block_bytes=block * planned.pool.row_bytes)
     work = replace(work, bucket_bytes=-(-work.bucket_bytes // work.rows_per_bucket) * rows)
@@ -199,7 +199,7 @@ def test_held_out_tokens_that_are_said_again_are_those_of_the_first_rows(world: 
 
 def test_held_out_rows_of_several_snapshots(world: World) -> None:
     name = make(world, mixture(world, shares={"docs": 1, "code": 1}, held_out={"by_source": {"docs": {"rows": 12}}}))
-    held_out = open_held_out(world.store, "demo", name)
+    held_out = open_validation_set(world.store, "demo", name)
     assert held_out is not None
     snapshots = [snapshot for _, snapshot, _ in check_rows(world, held_out)]
     assert snapshots != sorted(snapshots) and {*snapshots} == {"2026-01", "2026-02"}

@@ -37,7 +37,7 @@ def available(rows: dict[str, int]) -> dict[str, Available]:
 
 
 def listed(plan: MixturePlan, first: int = 0, last: int | None = None) -> list[tuple[str, int]]:
-    source, row = plan.order(first, plan.total_rows if last is None else last)
+    source, row = plan.rows_at(first, plan.total_rows if last is None else last)
     assert source.dtype == np.int16 and row.dtype == np.int64
     return [(plan.sources[index].name, number) for index, number in zip(source.tolist(), row.tolist(), strict=True)]
 
@@ -217,7 +217,7 @@ def test_positions_outside_the_mixture() -> None:
     plan = mixture({"a": 10}, {"a": 1})
     for first, last in ((-1, 2), (0, 11), (3, 2)):
         with pytest.raises(IndexError):
-            plan.order(first, last)
+            plan.rows_at(first, last)
     with pytest.raises(IndexError):
         plan.counts(11)
 

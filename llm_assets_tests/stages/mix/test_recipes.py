@@ -10,7 +10,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from llm_assets.stages.mix.order import Order
 from llm_assets.stages.mix.plan import (
     Available,
     MixParameters,
@@ -20,7 +19,8 @@ from llm_assets.stages.mix.plan import (
     consumed_before,
     plan_mixture,
 )
-from llm_assets.stages.mix.schedule import Schedule
+from llm_assets.stages.mix.source_schedule import SourceSchedule
+from llm_assets.stages.mix.training_order import TrainingOrder
 from llm_assets_tests.stages.mix.worlds import NAMES, Uses, obvious_order, recipe, sizes
 
 TRIALS = 1_000 if os.environ.get("LLM_ASSETS_TORTURE") == "full" else 100
@@ -41,9 +41,9 @@ def test_counts_equal_brute_force_at_every_position_of_random_recipes() -> None:
     for _ in range(TRIALS):
         plan = plan_mixture(sizes(generator), recipe(generator))
         turns = obvious_order(plan)
-        source, row = plan.order(0, plan.total_rows)
+        source, row = plan.rows_at(0, plan.total_rows)
         assert source.tolist() == turns
-        assert plan.rows.turns(0, plan.total_rows).tolist() == turns
+        assert plan.order.turns(0, plan.total_rows).tolist() == turns
         running = np.zeros((plan.total_rows + 1, len(plan.sources)), np.int64)
         np.cumsum(np.array(turns)[:, None] == np.arange(len(plan.sources)), axis=0, out=running[1:])
         for position in {0, plan.total_rows, *generator.integers(0, plan.total_rows + 1, 5).tolist()}:
@@ -76,7 +76,7 @@ def test_continuations_repeat_nothing_and_lose_nothing() -> None:
                 uses.grow(planned.name, planned.stream.rows)
                 uses.never(planned.name, planned.stream.held_out_rows(0, planned.stream.held_out))
             begun |= {*plan.names}
-            source, row = plan.order(0, stop)
+            source, row = plan.rows_at(0, stop)
             for s, r in zip(source.tolist(), row.tolist(), strict=True):
                 uses.use(plan.names[s], r)
             before = consumed_before(plan.as_dict(), stop)
@@ -102,7 +102,7 @@ def test_a_continuation_with_the_same_recipe_is_the_rest() -> None:
         SIZES, MixParameters(shares={"a": 2, "b": 1}, max_repetitions=2, continues="m@v1", from_row=30), before
     )
     assert rest.seed == 5 and rest.total_rows == whole.total_rows - 30
-    for one, other in zip(rest.order(0, rest.total_rows), whole.order(30, whole.total_rows), strict=True):
+    for one, other in zip(rest.rows_at(0, rest.total_rows), whole.rows_at(30, whole.total_rows), strict=True):
         assert np.array_equal(one, other)
     assert [source.begin for source in rest.sources] == [20, 10]
 
@@ -146,7 +146,7 @@ def test_lengths_of_phases() -> None:
 def test_a_phase_goes_on_where_the_one_before_stopped() -> None:
     phases = [{"name": "x", "rows": 30}, {"name": "y", "rows": 70, "shares": {"a": 1}}]
     plan = plan_of(shares={"a": 1, "b": 1}, phases=phases)
-    source, row = plan.order(0, 100)
+    source, row = plan.rows_at(0, 100)
     assert plan.counts(100) == {"a": 85, "b": 15}
     assert Counter(zip(source.tolist(), row.tolist(), strict=True)).most_common(1)[0][1] == 1
 
@@ -184,7 +184,7 @@ def test_the_longest_is_as_long_as_can_be() -> None:
             plan_mixture(there, parameters.model_copy(update={"total_rows": plan.total_rows + 1}))
         assert tuple(supply.name for supply in caught.value.short) == plan.limited_by
         again = plan_mixture(there, parameters.model_copy(update={"total_rows": plan.total_rows}))
-        assert np.array_equal(again.order(0, plan.total_rows), plan.order(0, plan.total_rows))
+        assert np.array_equal(again.rows_at(0, plan.total_rows), plan.rows_at(0, plan.total_rows))
 
 
 def test_refusals_say_what_would_do() -> None:
@@ -214,20 +214,20 @@ def test_a_plan_is_read_without_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     expected = {position: plan.consumed(position) for position in range(41)}
     assert all(consumed_before(older, position) == at for position, at in expected.items())
-    monkeypatch.setattr(Schedule, "make", None)
+    monkeypatch.setattr(SourceSchedule, "make", None)
     assert all(consumed_before(written, position) == at for position, at in expected.items())
-    read = Order.from_dict(plan.seed, written)
-    for one, other in zip(read.rows_at(7, 35), plan.order(7, 35), strict=True):
+    read = TrainingOrder.from_dict(plan.seed, written)
+    for one, other in zip(read.rows_at(7, 35), plan.rows_at(7, 35), strict=True):
         assert np.array_equal(one, other)
     assert [phase.shares for phase in read.phases] == [phase.shares for phase in plan.phases]
-    assert read.as_dict() == plan.rows.as_dict()
+    assert read.as_dict() == plan.order.as_dict()
 
 
 def test_order_does_not_depend_on_where_it_is_asked() -> None:
     generator = np.random.default_rng(14)
     for _ in range(20):
         plan = plan_mixture(sizes(generator), recipe(generator))
-        whole = np.array(plan.order(0, plan.total_rows))
+        whole = np.array(plan.rows_at(0, plan.total_rows))
         for _ in range(10):
             first, last = sorted(generator.integers(0, plan.total_rows + 1, 2).tolist())
-            assert np.array_equal(np.array(plan.order(first, last)), whole[:, first:last])
+            assert np.array_equal(np.array(plan.rows_at(first, last)), whole[:, first:last])

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.stages.mix.recipe import MixParameters
-from llm_assets.stages.mix.schedule import whole_weights
 from llm_assets.stages.mix.shares import MixtureError, shares_of
+from llm_assets.stages.mix.source_schedule import whole_weights
 
 
 def shares(sizes: dict[str, int], **recipe: object) -> dict[str, Fraction]:

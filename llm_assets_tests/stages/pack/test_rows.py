@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from llm_assets.stages.pack.plan import RowPlan, plan_rows
-from llm_assets.stages.pack.rows import TokenPart, document_lengths, gather_rows
+from llm_assets.stages.pack.rows import DocumentTokens, document_lengths, gather_rows
 
 TEST_DATA = Path(os.environ.get("LLM_ASSETS_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 PAD = 60_000
 
 
-def part(documents: list[NDArray[np.uint16]], before: int = 0) -> TokenPart:
+def part(documents: list[NDArray[np.uint16]], before: int = 0) -> DocumentTokens:
     """Documents as one part, its tokens beginning after some that belong to no document."""
     tokens = np.concatenate([np.full(before, 9, np.uint16), *documents]).astype(np.uint16)
     offsets = np.cumsum([before, *map(len, documents)]).astype(np.int64)
-    return TokenPart(tokens, offsets)
+    return DocumentTokens(tokens, offsets)
 
 
 def documents_in(
@@ -82,7 +82,7 @@ def test_chunks_are_slices_of_the_whole() -> None:
 def test_mapped_tokens_keep_their_dtype(tmp_path: Path, dtype: type[np.generic]) -> None:
     np.arange(100, dtype=dtype).tofile(tmp_path / "tokens")
     tokens = np.memmap(tmp_path / "tokens", dtype, mode="r")
-    one = TokenPart(tokens, np.array([0, 30, 90], np.int64))
+    one = DocumentTokens(tokens, np.array([0, 30, 90], np.int64))
     plan = plan_rows(one.lengths, 50, 0)
     rows = gather_rows(plan, [one], 0, plan.rows, 7)
     assert rows.dtype == dtype
@@ -118,7 +118,7 @@ def test_a_plan_that_does_not_fit_the_tokens() -> None:
     one = part(DOCUMENTS)
     plan = plan_rows(one.lengths, 8, 0)
 
-    def gather(plan: RowPlan, parts: list[TokenPart], pad_id: int = 0) -> None:
+    def gather(plan: RowPlan, parts: list[DocumentTokens], pad_id: int = 0) -> None:
         gather_rows(plan, parts, 0, plan.rows, pad_id)
 
     with pytest.raises(ValueError, match="3 documents, but the parts hold 2"):
@@ -132,7 +132,7 @@ def test_a_plan_that_does_not_fit_the_tokens() -> None:
     with pytest.raises(ValueError, match=r"tokens for 7"):
         gather(replace(plan, sequence_length=7), [one])
     with pytest.raises(ValueError, match="one token dtype"):
-        gather(plan, [part(DOCUMENTS[:2]), TokenPart(np.zeros(3, np.int32), np.array([0, 3]))])
+        gather(plan, [part(DOCUMENTS[:2]), DocumentTokens(np.zeros(3, np.int32), np.array([0, 3]))])
     with pytest.raises(ValueError, match="pad_id 65536 does not fit into uint16"):
         gather(plan, [one], 65_536)
     with pytest.raises(ValueError, match="pad_id -1"):
@@ -154,4 +154,4 @@ def test_a_plan_that_does_not_fit_the_tokens() -> None:
 )
 def test_a_part_that_does_not_go_together(tokens: NDArray[np.uint16], offsets: NDArray[np.int64]) -> None:
     with pytest.raises(ValueError, match=r"tokens|offsets"):
-        TokenPart(tokens, offsets)
+        DocumentTokens(tokens, offsets)

@@ -22,7 +22,7 @@ from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.rules import Rule
 from llm_assets.stages.clean.stage import CleanStage
 from llm_assets.stages.clean.whatif.examples import Example, Examples
-from llm_assets.store.documents import Snapshot
+from llm_assets.store.documents import CommittedSnapshot
 from llm_assets.store.ledger import Count
 
 EXAMPLES: Final = 3
@@ -90,7 +90,10 @@ class WhatIf:
 
 
 def what_if(
-    snapshots: Mapping[str, Snapshot], declared: CleanParameters, changed: CleanParameters, examples: int = EXAMPLES
+    snapshots: Mapping[str, CommittedSnapshot],
+    declared: CleanParameters,
+    changed: CleanParameters,
+    examples: int = EXAMPLES,
 ) -> WhatIf:
     """Judge committed snapshots, by name, with both. `examples` is how many are shown on a side of each changed rule.
 
@@ -122,7 +125,7 @@ def what_if(
     )
 
 
-def _require_same_version(snapshot: Snapshot, declared: CleanParameters) -> None:
+def _require_same_version(snapshot: CommittedSnapshot, declared: CleanParameters) -> None:
     """That of the code and of Unicode: by another, other numbers would have been stored."""
     made, now = (
         version.split("-")[:2] for version in (snapshot.manifest.code_version, CleanStage(declared).code_version)
@@ -134,7 +137,7 @@ def _require_same_version(snapshot: Snapshot, declared: CleanParameters) -> None
         )
 
 
-def _batches(snapshot: Snapshot, rules: Sequence[Rule]) -> Iterator[tuple[Disposition, int, pa.RecordBatch]]:
+def _batches(snapshot: CommittedSnapshot, rules: Sequence[Rule]) -> Iterator[tuple[Disposition, int, pa.RecordBatch]]:
     """What the rules look at, with the disposition of a batch and the place of its first row in it."""
     columns = columns_of([_SIZE, *(rule.statistic for rule in rules)])
     for disposition in _JUDGED:
@@ -145,7 +148,7 @@ def _batches(snapshot: Snapshot, rules: Sequence[Rule]) -> Iterator[tuple[Dispos
             place += len(batch)
 
 
-def _judged(snapshot: Snapshot, batch: pa.RecordBatch, parameters: CleanParameters) -> Verdicts:
+def _judged(snapshot: CommittedSnapshot, batch: pa.RecordBatch, parameters: CleanParameters) -> Verdicts:
     try:
         return verdicts(batch, parameters)
     except KeyError as error:
@@ -224,7 +227,7 @@ def _in_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
 
 
 def _stored_otherwise(
-    snapshots: Mapping[str, Snapshot], declared: CleanParameters, tallies: Mapping[str, _Tally]
+    snapshots: Mapping[str, CommittedSnapshot], declared: CleanParameters, tallies: Mapping[str, _Tally]
 ) -> Iterator[OtherwiseStored]:
     now = CleanStage(declared).code_version
     for name, snapshot in snapshots.items():

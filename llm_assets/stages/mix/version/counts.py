@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llm_assets.stages.mix.order import Order
+from llm_assets.stages.mix.training_order import TrainingOrder
 from llm_assets.store.shards.shard_set import Shard, ShardSet
 
 
@@ -29,16 +29,16 @@ def seen_before(shards: ShardSet, position: int) -> Mapping[str, Seen]:
     Raises IndexError for a position outside the version.
     """
     plan = shards.index.manifest["details"]["plan"]
-    return seen_at(shards, Order.from_dict(plan["seed"], plan), [position])[0]
+    return seen_at(shards, TrainingOrder.from_dict(plan["seed"], plan), [position])[0]
 
 
-def seen_at(shards: ShardSet, order: Order, positions: Sequence[int]) -> list[Mapping[str, Seen]]:
+def seen_at(shards: ShardSet, order: TrainingOrder, positions: Sequence[int]) -> list[Mapping[str, Seen]]:
     """The same at several positions of a version that has that order, committed or not. Raises IndexError."""
     table = shards.shards()
     return [_seen(shards, table, order, position) for position in positions]
 
 
-def _seen(shards: ShardSet, table: Sequence[Shard], order: Order, position: int) -> Mapping[str, Seen]:
+def _seen(shards: ShardSet, table: Sequence[Shard], order: TrainingOrder, position: int) -> Mapping[str, Seen]:
     if not 0 <= position <= shards.rows:
         raise IndexError(f"position {position} of a version of {shards.rows} rows")
     whole = position // shards.index.layout.rows_per_shard

@@ -17,10 +17,10 @@ from llm_assets.contract.link import MissingInputError, State
 from llm_assets.contract.shard_partition import open_shards
 from llm_assets.stages.mix.held_out import held_out_count
 from llm_assets.stages.mix.plan import Available, Consumed, MixturePlan, consumed_before, plan_mixture
-from llm_assets.stages.mix.recipe import HeldOut, MixParameters
+from llm_assets.stages.mix.recipe import HeldOutParameters, MixParameters
 from llm_assets.stages.mix.shares import MixtureError
 from llm_assets.stages.mix.version.pool import ChangedInputError, Pool, packed_inputs, packed_name
-from llm_assets.stages.mix.version.registry import Recipe, Versions
+from llm_assets.stages.mix.version.registry import PinnedRecipe, Versions
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name
@@ -31,14 +31,14 @@ Pins = Mapping[str, Sequence[tuple[str, Input]]]
 
 
 @dataclass(frozen=True)
-class Parent:
+class ContinuedVersion:
     """The version that a recipe continues, as it was made."""
 
     shards: ShardSet
     from_row: int
 
     @staticmethod
-    def of(store: Store, parameters: MixParameters) -> Parent | None:
+    def of(store: Store, parameters: MixParameters) -> ContinuedVersion | None:
         """None where the recipe continues nothing. Raises MissingInputError where that version is not made."""
         if parameters.continued is None:
             return None
@@ -54,7 +54,7 @@ class Parent:
         from_row = parameters.from_row or 0
         if from_row > shards.rows:
             raise MissingInputError(f"from_row: {from_row}, but {parameters.continues} has {shards.rows} rows")
-        return Parent(shards, from_row)
+        return ContinuedVersion(shards, from_row)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -88,8 +88,8 @@ class Parent:
 
 def current_inputs(store: Store, sources: Sequence[PackedLink], parameters: MixParameters) -> dict[str, Input]:
     """What a version made now would pin. Raises MissingInputError."""
-    parent = Parent.of(store, parameters)
-    before = parent.pins if parent else {}
+    continued = ContinuedVersion.of(store, parameters)
+    before = continued.pins if continued else {}
     inputs: dict[str, Input] = {}
     for packed in sources:
         if packed.source not in parameters.source_names:
@@ -102,7 +102,7 @@ def current_inputs(store: Store, sources: Sequence[PackedLink], parameters: MixP
             manifest = packed.committed(store, snapshot)
             if manifest is not None and manifest.name not in inputs:
                 inputs[manifest.name] = manifest.as_input
-    return inputs | ({parent.manifest.name: parent.manifest.as_input} if parent else {})
+    return inputs | ({continued.manifest.name: continued.manifest.as_input} if continued else {})
 
 
 def _not_there_yet(store: Store, packed: PackedLink, parameters: MixParameters) -> bool:
@@ -164,26 +164,26 @@ class PlannedMixture:
     pins: Pins
 
     @staticmethod
-    def of(store: Store, recipe: Recipe) -> PlannedMixture:
+    def of(store: Store, recipe: PinnedRecipe) -> PlannedMixture:
         """Reads no more than indexes, and the lengths of documents where tokens are held out.
 
         Raises MissingInputError, ChangedInputError, and MixtureError where the recipe cannot be followed.
         """
         parameters = MixParameters.model_validate(recipe.parameters)
         pool = Pool.open(store, recipe.inputs)
-        parent = Parent.of(store, parameters)
-        if parent and recipe.inputs[parent.manifest.name].digest != parent.manifest.digest:
+        continued = ContinuedVersion.of(store, parameters)
+        if continued and recipe.inputs[continued.manifest.name].digest != continued.manifest.digest:
             raise ChangedInputError(
-                f"{parent.manifest.name} has other rows than when this version was registered: make a new version"
+                f"{continued.manifest.name} has other rows than when this version was registered: make a new version"
             )
-        if parent:
-            parent.check_kind(pool, parameters)
-        consumed = parent.consumed() if parent else {}
+        if continued:
+            continued.check_kind(pool, parameters)
+        consumed = continued.consumed() if continued else {}
         plan = plan_mixture(_available(pool, parameters, consumed), parameters, consumed)
         pins: dict[str, list[tuple[str, Input]]] = {}
         for name, source, _ in packed_inputs(recipe.inputs):
             pins.setdefault(source, []).append((name, recipe.inputs[name]))
-        return PlannedMixture(pool, plan, {**(parent.pins if parent else {}), **pins})
+        return PlannedMixture(pool, plan, {**(continued.pins if continued else {}), **pins})
 
 
 def _available(pool: Pool, parameters: MixParameters, consumed: Mapping[str, Consumed]) -> dict[str, Available]:
@@ -202,7 +202,7 @@ def _available(pool: Pool, parameters: MixParameters, consumed: Mapping[str, Con
     return available
 
 
-def _held_out(pool: Pool, held_out: HeldOut | None, source: str, rows: int) -> int:
+def _held_out(pool: Pool, held_out: HeldOutParameters | None, source: str, rows: int) -> int:
     """Rows that are held out of the first `rows` rows of a source."""
     if held_out is None:
         return 0

@@ -33,7 +33,7 @@ MIX_PROVENANCE_SCHEMA = pa.schema(
 def provenance(plan: MixturePlan, pool: Pool) -> Iterator[pa.RecordBatch]:
     """A record for each row of the mixture, in order."""
     for first in range(0, plan.total_rows, ROWS_PER_BATCH):
-        source, row = plan.order(first, min(first + ROWS_PER_BATCH, plan.total_rows))
+        source, row = plan.rows_at(first, min(first + ROWS_PER_BATCH, plan.total_rows))
         yield provenance_batch(plan.names, pool, first, source, row)
 
 

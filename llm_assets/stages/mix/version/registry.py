@@ -20,7 +20,7 @@ _VERSION = re.compile(r"v([1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PinnedRecipe:
     """What a version is made of: the mixture's parameters as JSON, the code version, and the pinned inputs."""
 
     parameters: Mapping[str, Any]
@@ -37,11 +37,11 @@ class Recipe:
         return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=1).encode()
 
     @staticmethod
-    def from_json(data: bytes) -> Recipe:
+    def from_json(data: bytes) -> PinnedRecipe:
         """The recipe that `to_json` wrote."""
         content = json.loads(data)
         inputs = {name: Input(**value) for name, value in content["inputs"].items()}
-        return Recipe(content["parameters"], content["code_version"], inputs)
+        return PinnedRecipe(content["parameters"], content["code_version"], inputs)
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,23 @@ class Versions:
         numbered = [(int(found[1]), name) for name in self.folder.names() if (found := _VERSION.fullmatch(name))]
         return [name for _, name in sorted(numbered) if self.folder.exists(f"{name}/{RECIPE}")]
 
-    def recipe(self, version: str) -> Recipe | None:
+    def recipe(self, version: str) -> PinnedRecipe | None:
         """The recipe of a version; None where it is not registered."""
         if version not in self.names():
             return None
-        return Recipe.from_json((self.folder / version).read(RECIPE))
+        return PinnedRecipe.from_json((self.folder / version).read(RECIPE))
 
-    def find(self, recipe: Recipe) -> str | None:
+    def find(self, recipe: PinnedRecipe) -> str | None:
         """The version that is this recipe."""
         return self._find(recipe, self.names())
 
-    def _find(self, recipe: Recipe, names: Sequence[str]) -> str | None:
+    def _find(self, recipe: PinnedRecipe, names: Sequence[str]) -> str | None:
         for name in reversed(names):
-            if Recipe.from_json((self.folder / name).read(RECIPE)).fingerprint == recipe.fingerprint:
+            if PinnedRecipe.from_json((self.folder / name).read(RECIPE)).fingerprint == recipe.fingerprint:
                 return name
         return None
 
-    def register(self, recipe: Recipe) -> str:
+    def register(self, recipe: PinnedRecipe) -> str:
         """The version that is this recipe: the one there is, or a new one."""
         while True:
             # The number follows from the names that were searched: if others register meanwhile, it is taken.

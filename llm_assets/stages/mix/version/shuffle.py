@@ -44,7 +44,7 @@ class Ordered:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _BucketRows:
     """Rows of one source on their way into a bucket, with the positions of its stream that they are at."""
 
     source: int
@@ -92,21 +92,21 @@ class Shuffle:
         cuts = [*range(0, total, step), total]
         if len(cuts) == 2:
             bucket = _Bucket.at(self.plan, self.pool, 0, total)
-            for _, piece in self._pieces(cuts):
-                bucket.put(piece)
+            for _, rows in self._bucket_rows(cuts):
+                bucket.put(rows)
             yield bucket.ordered()
             return
         self.spill.mkdir(parents=True)
         self._check_room()
-        for number, piece in self._pieces(cuts):
+        for number, rows in self._bucket_rows(cuts):
             try:
-                _append(self._file(number), piece)
+                _append(self._file(number), rows)
             except OSError as error:
                 raise SpillError(f"cannot spill ({error.strerror}): {self._room()}") from error
         for number, (first, last) in enumerate(pairwise(cuts)):
             bucket = _Bucket.at(self.plan, self.pool, first, last)
-            for piece in _read(self._file(number), self.pool):
-                bucket.put(piece)
+            for rows in _read(self._file(number), self.pool):
+                bucket.put(rows)
             yield bucket.ordered()
             self._file(number).unlink()
         self.spill.rmdir()
@@ -128,16 +128,16 @@ class Shuffle:
     def _file(self, bucket: int) -> Path:
         return self.spill / f"{bucket:06d}"
 
-    def _pieces(self, cuts: list[int]) -> Iterator[tuple[int, _Piece]]:
-        """All rows of the pool as often as they are used, with the bucket that each piece of them belongs to."""
+    def _bucket_rows(self, cuts: list[int]) -> Iterator[tuple[int, _BucketRows]]:
+        """All rows of the pool, as often as the plan uses them, each group with the number of its bucket."""
         numbers = {name: number for number, name in enumerate(self.plan.names)}
-        bounds = np.array([self.plan.rows.at(cut) for cut in cuts])
+        bounds = np.array([self.plan.order.at(cut) for cut in cuts])
         for block in self.pool.blocks(self.block_bytes // self.pool.row_bytes):
             if block.source in numbers:
-                yield from self._block_pieces(block, numbers[block.source], bounds[:, numbers[block.source]])
+                yield from self._rows_of(block, numbers[block.source], bounds[:, numbers[block.source]])
 
-    def _block_pieces(self, block: Block, number: int, bounds: npt.NDArray[np.int64]) -> Iterator[tuple[int, _Piece]]:
-        """The pieces of a block. `bounds` are the positions of the source's stream at which buckets begin and end."""
+    def _rows_of(self, block: Block, number: int, bounds: npt.NDArray[np.int64]) -> Iterator[tuple[int, _BucketRows]]:
+        """The rows of a block by bucket. `bounds`: positions of the source's stream where buckets begin and end."""
         source = self.plan.sources[number]
         rows = np.arange(block.first, block.first + len(block.input_ids))
         offsets = block.lengths.offsets
@@ -152,7 +152,7 @@ class Shuffle:
                 counts = offsets[chosen + 1] - offsets[chosen]
                 lengths = block.lengths.lengths[ranges(offsets[chosen], counts)]
                 ids = np.take(block.input_ids, chosen, axis=0, mode="clip")
-                yield target, _Piece(number, positions[here], counts.astype(np.int32), lengths, ids)
+                yield target, _BucketRows(number, positions[here], counts.astype(np.int32), lengths, ids)
 
 
 @dataclass
@@ -170,16 +170,16 @@ class _Bucket:
 
     @staticmethod
     def at(plan: MixturePlan, pool: Pool, first: int, last: int) -> _Bucket:
-        sources = plan.rows.turns(first, last)
-        place = {number: here for number, here, _ in plan.rows.places(first, sources)}
+        sources = plan.order.turns(first, last)
+        place = {number: here for number, here, _ in plan.order.places(first, sources)}
         ids = np.empty((last - first, pool.index.sequence_length), np.dtype(pool.index.dtype))
-        return _Bucket(plan.rows.at(first), place, sources, ids, np.zeros(last - first, np.int64))
+        return _Bucket(plan.order.at(first), place, sources, ids, np.zeros(last - first, np.int64))
 
-    def put(self, piece: _Piece) -> None:
-        here = self.place[piece.source][piece.positions - self.first[piece.source]]
-        self.input_ids[here] = piece.input_ids
-        self.counts[here] = piece.counts
-        self.lengths.append((here, piece.lengths))
+    def put(self, rows: _BucketRows) -> None:
+        here = self.place[rows.source][rows.positions - self.first[rows.source]]
+        self.input_ids[here] = rows.input_ids
+        self.counts[here] = rows.counts
+        self.lengths.append((here, rows.lengths))
 
     def ordered(self) -> Ordered:
         """The rows, in order. Raises SpillError where one was not put."""
@@ -192,16 +192,16 @@ class _Bucket:
         return Ordered(self.input_ids, DocumentLengths(offsets, lengths), self.sources)
 
 
-def _append(file: Path, piece: _Piece) -> None:
+def _append(file: Path, rows: _BucketRows) -> None:
     """Opened for each piece: there may be more buckets than a process may have files open."""
-    arrays = [np.ascontiguousarray(each) for each in (piece.positions, piece.counts, piece.lengths, piece.input_ids)]
-    header = np.array([piece.source, len(piece.positions), len(piece.lengths), _checksum(arrays)], np.uint64)
+    arrays = [np.ascontiguousarray(each) for each in (rows.positions, rows.counts, rows.lengths, rows.input_ids)]
+    header = np.array([rows.source, len(rows.positions), len(rows.lengths), _checksum(arrays)], np.uint64)
     with file.open("ab") as sink:
         for array in (header, *arrays):
             sink.write(array.data.cast("B"))
 
 
-def _read(file: Path, pool: Pool) -> Iterator[_Piece]:
+def _read(file: Path, pool: Pool) -> Iterator[_BucketRows]:
     length, dtype = pool.index.sequence_length, np.dtype(pool.index.dtype)
     if not file.exists():
         raise SpillError(f"{file} is gone")
@@ -215,7 +215,7 @@ def _read(file: Path, pool: Pool) -> Iterator[_Piece]:
             positions, counts, documents, ids = arrays
             if [len(array) for array in arrays] != [count for _, count in kinds] or _checksum(arrays) != checksum:
                 raise SpillError(f"{file} does not hold what was written to it")
-            yield _Piece(number, positions, counts, documents, ids.reshape(rows, length))
+            yield _BucketRows(number, positions, counts, documents, ids.reshape(rows, length))
 
 
 def _checksum(arrays: list[npt.NDArray[Any]]) -> int:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from llm_assets.stages.mix.version.registry import Recipe, Versions
+from llm_assets.stages.mix.version.registry import PinnedRecipe, Versions
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Input
 
 
-def recipe(digest: str = "d", code: str = "1-a") -> Recipe:
-    return Recipe({"shares": {"docs": 1.0}, "seed": 3}, code, {"docs/packed[2026-01]": Input(digest, "g")})
+def recipe(digest: str = "d", code: str = "1-a") -> PinnedRecipe:
+    return PinnedRecipe({"shares": {"docs": 1.0}, "seed": 3}, code, {"docs/packed[2026-01]": Input(digest, "g")})
 
 
 def versions_at(path: Path | str) -> Versions:

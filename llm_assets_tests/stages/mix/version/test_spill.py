@@ -22,7 +22,7 @@ from llm_assets.contract.engine import LocalEngine
 from llm_assets.definitions import PROJECT
 from llm_assets.stages.mix.link import NoRoomError
 from llm_assets.stages.mix.version import shuffle
-from llm_assets.stages.mix.version import spill as mixed_spill
+from llm_assets.stages.mix.version import spill as spill_module
 from llm_assets.stages.mix.version.inputs import PlannedMixture
 from llm_assets.stages.mix.version.spill import PREFIX, spill_folder, sweep_spills
 from llm_assets.store.folder import Folder
@@ -156,7 +156,7 @@ def test_workers_and_buckets_change_no_byte(
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(mixed_spill.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(spill_module.tempfile, "gettempdir", lambda: str(tmp_path))
     return tmp_path
 
 
@@ -192,7 +192,7 @@ def test_what_dead_processes_spilled_is_swept(temporary: Path, monkeypatch: pyte
         assert not dead.exists()
         assert all(folder.exists() for folder in (alive, elsewhere, unnamed, others))
     now = elsewhere.stat().st_ctime
-    monkeypatch.setattr(mixed_spill.time, "time", lambda: now + ABANDONED_AFTER_SECONDS + 100)
+    monkeypatch.setattr(spill_module.time, "time", lambda: now + ABANDONED_AFTER_SECONDS + 100)
     sweep_spills(temporary)
     assert alive.exists() and others.exists() and not elsewhere.exists() and not unnamed.exists()
 
@@ -200,6 +200,6 @@ def test_what_dead_processes_spilled_is_swept(temporary: Path, monkeypatch: pyte
 def test_what_another_user_spilled_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     this = WriterProcess.this()
     dead = left_behind(temporary, "dead", replace(this, began=this.began - 1_000).as_dict())
-    monkeypatch.setattr(mixed_spill.os, "getuid", lambda: dead.stat().st_uid + 1)
+    monkeypatch.setattr(spill_module.os, "getuid", lambda: dead.stat().st_uid + 1)
     sweep_spills(temporary)
     assert dead.exists()

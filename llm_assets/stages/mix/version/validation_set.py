@@ -30,13 +30,13 @@ ROWS_PER_WRITE = 8192
 _GENERATION = "rows"
 
 
-def open_held_out(store: Store, mixture: str, version: str) -> ShardSet | None:
-    """The validation set of a committed version: see `committed_held_out`. None where there is no such version."""
+def open_validation_set(store: Store, mixture: str, version: str) -> ShardSet | None:
+    """The validation set of a committed version (`committed_validation_set`); None where there is no such version."""
     shards = open_shards(store.version(mixture, version))
-    return committed_held_out(shards) if shards else None
+    return committed_validation_set(shards) if shards else None
 
 
-def committed_held_out(shards: ShardSet) -> ShardSet | None:
+def committed_validation_set(shards: ShardSet) -> ShardSet | None:
     """The validation set that the manifest of a committed version names; None where nothing is held out.
 
     Rows of one source after the other: see `rows_by_source`. Raises ShardMissingError and ShardCorruptError where
@@ -45,7 +45,7 @@ def committed_held_out(shards: ShardSet) -> ShardSet | None:
     named = _named(Manifest.from_dict(shards.index.manifest))
     if named is None:
         return None
-    held_out, where = held_out_of(shards), _folder(shards).uri
+    held_out, where = validation_set_of(shards), _folder(shards).uri
     if held_out is None:
         raise ShardMissingError(where, "the version names a validation set, but it is not there")
     if held_out.digest != named["digest"]:
@@ -53,14 +53,14 @@ def committed_held_out(shards: ShardSet) -> ShardSet | None:
     return held_out
 
 
-def held_out_input(version: Manifest) -> dict[str, Input]:
+def validation_set_input(version: Manifest) -> dict[str, Input]:
     """What a partition made from the validation set of a version records of it, by name; empty where there is none."""
     named = _named(version)
     return {f"{version.name}/{HELD_OUT}": Input(named["digest"], version.generation)} if named else {}
 
 
 def _named(version: Manifest) -> Mapping[str, Any] | None:
-    """The `held_out_details` of a version. Those made when there were no held-out rows yet say nothing of them."""
+    """The `validation_set_details` of a version; None where no rows are held out, or its format had none yet."""
     return version.details.get("held_out")
 
 
@@ -71,7 +71,7 @@ def rows_by_source(held_out: ShardSet) -> dict[str, range]:
     return {source: range(end - count, end) for (source, count), end in zip(counts.items(), ends, strict=True)}
 
 
-def held_out_of(shards: ShardSet) -> ShardSet | None:
+def validation_set_of(shards: ShardSet) -> ShardSet | None:
     """The validation set that belongs to the shard set of a version, staged or committed; None where there is none."""
     return open_shards(_folder(shards))
 
@@ -80,7 +80,7 @@ def _folder(shards: ShardSet) -> Folder:
     return shards.folder / f"{shards.index.generation}/{HELD_OUT}"
 
 
-def write_held_out(attempt: Attempt, plan: MixturePlan, pool: Pool) -> ShardSet | None:
+def write_validation_set(attempt: Attempt, plan: MixturePlan, pool: Pool) -> ShardSet | None:
     """Write the held-out rows of all sources beside the shards of an attempt; None where there are none."""
     if not any(source.stream.held_out for source in plan.sources):
         return None
@@ -105,7 +105,7 @@ def write_held_out(attempt: Attempt, plan: MixturePlan, pool: Pool) -> ShardSet 
     return staged.commit({})
 
 
-def held_out_details(held_out: ShardSet | None) -> dict[str, Any] | None:
+def validation_set_details(held_out: ShardSet | None) -> dict[str, Any] | None:
     """What the version's manifest says of its validation set."""
     if held_out is None:
         return None

@@ -45,7 +45,7 @@ def whole_weights(shares: Sequence[Fraction]) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Schedule:
+class SourceSchedule:
     """The source of each position, by earliest deadline first.
 
     With share p, row k of a source (k = 0, 1, …) may come from position floor(k / p) on, and must come before
@@ -74,7 +74,7 @@ class Schedule:
     stride: int
 
     @classmethod
-    def make(cls, weights: Sequence[int], positions: int) -> Schedule:
+    def make(cls, weights: Sequence[int], positions: int) -> SourceSchedule:
         """The schedule of the given weights, as `whole_weights` makes them, up to a position."""
         if len(weights) > MAX_SOURCES:
             raise ValueError(f"{len(weights)} sources; {MAX_SOURCES} are possible")
@@ -95,7 +95,7 @@ class Schedule:
     @classmethod
     def restored(
         cls, weights: Sequence[int], positions: int, taken: Sequence[int], noted: Sequence[Sequence[int]]
-    ) -> Schedule:
+    ) -> SourceSchedule:
         """The schedule whose `stored` said that, without a walk."""
         counts = np.array(noted, np.int64).reshape(-1, len(weights))
         return cls(np.array(weights, np.int64), positions, counts, np.array(taken, np.int64), STORED_STRIDE)

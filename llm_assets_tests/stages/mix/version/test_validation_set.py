@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llm_assets.contract.shard_partition import read_provenance
-from llm_assets.stages.mix.version.held_out import held_out_input, open_held_out, rows_by_source
+from llm_assets.stages.mix.version.validation_set import open_validation_set, rows_by_source, validation_set_input
 from llm_assets.store.shards.shard_set import ShardCorruptError, ShardMissingError
 from llm_assets_tests.worlds.held_out_world import HELD_OUT, both_sets, with_held_out
 from llm_assets_tests.worlds.world import World
@@ -35,19 +35,19 @@ def test_the_version_names_it_as_an_input(held: World, made_world: World) -> Non
     version = held.mixed.committed(held.store, "v1")
     without = made_world.mixed.committed(made_world.store, "v1")
     assert version is not None and without is not None
-    ((name, recorded),) = held_out_input(version).items()
+    ((name, recorded),) = validation_set_input(version).items()
     assert name == "held/mixed[v1]/held_out"
     assert (recorded.digest, recorded.generation) == (held_out.digest, version.generation)
-    assert held_out_input(without) == {}
+    assert validation_set_input(without) == {}
     details = {name: value for name, value in version.details.items() if name != "held_out"}
-    assert held_out_input(replace(version, details=details)) == {}  # as made when there were no held-out rows
+    assert validation_set_input(replace(version, details=details)) == {}  # as made when there were no held-out rows
 
 
 def test_a_set_that_is_gone_is_an_error(held: World) -> None:
     _, held_out = both_sets(held)
     shutil.rmtree(held_out.folder.path)
     with pytest.raises(ShardMissingError, match=re.escape(held_out.uri) + ".*names a validation set"):
-        open_held_out(held.store, "held", "v1")
+        open_validation_set(held.store, "held", "v1")
 
 
 def test_another_set_in_its_place_is_an_error(held: World) -> None:
@@ -55,4 +55,4 @@ def test_another_set_in_its_place_is_an_error(held: World) -> None:
     shutil.rmtree(held_out.folder.path)
     shutil.copytree(held.store.packed("docs", "2026-01").path, held_out.folder.path)
     with pytest.raises(ShardCorruptError, match=f"has the digest .*, but the version names {held_out.digest}"):
-        open_held_out(held.store, "held", "v1")
+        open_validation_set(held.store, "held", "v1")

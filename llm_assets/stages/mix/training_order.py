@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_assets.stages.mix.schedule import Schedule, whole_weights
-from llm_assets.stages.mix.stream import Stream
+from llm_assets.stages.mix.source_schedule import SourceSchedule, whole_weights
+from llm_assets.stages.mix.source_stream import SourceStream
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class PhasePlan:
     first: int
     rows: int
     shares: tuple[Fraction, ...]
-    schedule: Schedule
+    schedule: SourceSchedule
     begin: NDArray[np.int64]
 
     @property
@@ -51,7 +51,7 @@ class PhasePlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class TrainingOrder:
     """Which row of which source stands at a position.
 
     Attributes:
@@ -59,29 +59,31 @@ class Order:
         phases: one at least, each beginning where the one before ends.
     """
 
-    streams: tuple[Stream, ...]
+    streams: tuple[SourceStream, ...]
     phases: tuple[PhasePlan, ...]
 
     @staticmethod
     def make(
-        streams: Sequence[Stream], begin: Sequence[int], phases: Sequence[tuple[str, int, Sequence[Fraction]]]
-    ) -> Order:
+        streams: Sequence[SourceStream], begin: Sequence[int], phases: Sequence[tuple[str, int, Sequence[Fraction]]]
+    ) -> TrainingOrder:
         """Of streams that stand at the positions `begin`, and phases: name, rows and shares (in order of streams).
 
         Walks once over the schedule of each phase, up to its period or its end.
         """
-        scheduled = [(name, Schedule.make(whole_weights(shares), rows)) for name, rows, shares in phases]
-        return Order._of(streams, begin, scheduled)
+        scheduled = [(name, SourceSchedule.make(whole_weights(shares), rows)) for name, rows, shares in phases]
+        return TrainingOrder._of(streams, begin, scheduled)
 
     @staticmethod
-    def _of(streams: Sequence[Stream], begin: Sequence[int], phases: Sequence[tuple[str, Schedule]]) -> Order:
+    def _of(
+        streams: Sequence[SourceStream], begin: Sequence[int], phases: Sequence[tuple[str, SourceSchedule]]
+    ) -> TrainingOrder:
         at, first, made = np.array(begin, np.int64), 0, list[PhasePlan]()
         for name, schedule in phases:
             shares = tuple(Fraction(weight, schedule.period) for weight in schedule.weights.tolist())
             phase = PhasePlan(name, first, schedule.positions, shares, schedule, at)
             made.append(phase)
             at, first = at + phase.taken, phase.last
-        return Order(tuple(streams), tuple(made))
+        return TrainingOrder(tuple(streams), tuple(made))
 
     @property
     def total_rows(self) -> int:
@@ -162,14 +164,14 @@ class Order:
         }
 
     @staticmethod
-    def from_dict(seed: int, data: Mapping[str, Any]) -> Order:
+    def from_dict(seed: int, data: Mapping[str, Any]) -> TrainingOrder:
         """The order that `as_dict` wrote, without a walk; asking walks `schedule.STORED_STRIDE` positions at most."""
-        streams = [Stream.from_dict(name, seed, stream) for name, stream in data["streams"].items()]
+        streams = [SourceStream.from_dict(name, seed, stream) for name, stream in data["streams"].items()]
         begin = [stream["begin"] for stream in data["streams"].values()]
         phases = [
-            (phase["name"], Schedule.restored(phase["weights"], phase["rows"], phase["taken"], phase["noted"]))
+            (phase["name"], SourceSchedule.restored(phase["weights"], phase["rows"], phase["taken"], phase["noted"]))
             if "taken" in phase  # not in what was written by earlier versions of this
-            else (phase["name"], Schedule.make(phase["weights"], phase["rows"]))
+            else (phase["name"], SourceSchedule.make(phase["weights"], phase["rows"]))
             for phase in data["phases"]
         ]
-        return Order._of(streams, begin, phases)
+        return TrainingOrder._of(streams, begin, phases)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from llm_assets.stages.mix.permutation import permutation_keys, permute, unpermute
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 HELD_OUT = "held_out"
 
 
@@ -53,7 +53,7 @@ class _Laps:
 
 
 @dataclass(frozen=True)
-class Stream:
+class SourceStream:
     """How the rows of a source follow each other.
 
     A slot is a row that is not held out: slot j is row `held_out + j` of the order in which rows were held out, and
@@ -80,11 +80,11 @@ class Stream:
             raise ValueError(f"source {self.name!r}: {self.held_out} rows held out of {rows[0]}")
 
     @staticmethod
-    def of(name: str, seed: int, rows: int, held_out: int = 0) -> Stream:
+    def of(name: str, seed: int, rows: int, held_out: int = 0) -> SourceStream:
         """The stream of a source with so many rows."""
-        return Stream(name, seed, held_out, (Era(0, rows),))
+        return SourceStream(name, seed, held_out, (Era(0, rows),))
 
-    def grown(self, position: int, rows: int) -> Stream:
+    def grown(self, position: int, rows: int) -> SourceStream:
         """The stream of the source that has `rows` rows from a position on; the same before it.
 
         Raises ValueError where that is fewer than it had.
@@ -103,11 +103,11 @@ class Stream:
         """Rows of the source now that can be used."""
         return self.rows - self.held_out
 
-    def held_out_rows(self, first: int, last: int) -> Rows:
+    def held_out_rows(self, first: int, last: int) -> RowNumbers:
         """Rows in the order in which they are held out, int64 [last - first]; `held_out` of them are."""
         return self._by_holding_out(np.arange(first, last, dtype=np.int64))
 
-    def rows_at(self, first: int, last: int) -> Rows:
+    def rows_at(self, first: int, last: int) -> RowNumbers:
         """The rows at positions `first` to `last` (exclusive) of the stream, int64 [last - first].
 
         Raises ValueError where the source has no row that can be used.
@@ -118,7 +118,7 @@ class Stream:
         ]
         return self._rows(np.concatenate([np.empty(0, np.int64), *pieces]))
 
-    def positions_of(self, rows: Rows, first: int, last: int) -> Iterator[tuple[NDArray[np.intp], Rows]]:
+    def positions_of(self, rows: RowNumbers, first: int, last: int) -> Iterator[tuple[NDArray[np.intp], RowNumbers]]:
         """Where in `first` to `last` (exclusive) the given rows are: for each lap, which of them, and their positions.
 
         The inverse of `rows_at`. Held-out rows are nowhere.
@@ -159,9 +159,9 @@ class Stream:
         return {"held_out": self.held_out, "eras": [[era.start, era.rows] for era in self.eras]}
 
     @staticmethod
-    def from_dict(name: str, seed: int, data: Mapping[str, Any]) -> Stream:
+    def from_dict(name: str, seed: int, data: Mapping[str, Any]) -> SourceStream:
         """The stream that `as_dict` wrote."""
-        return Stream(name, seed, data["held_out"], tuple(Era(*era) for era in data["eras"]))
+        return SourceStream(name, seed, data["held_out"], tuple(Era(*era) for era in data["eras"]))
 
     # --- laps ---------------------------------------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class Stream:
     def _keys(self, number: int, part: int) -> NDArray[np.uint64]:
         return permutation_keys(self.seed, self.name, f"{number}.{part}" if part else number)
 
-    def _slots_in(self, parts: tuple[_Part, ...], number: int, offsets: Rows) -> Rows:
+    def _slots_in(self, parts: tuple[_Part, ...], number: int, offsets: RowNumbers) -> RowNumbers:
         """The slots at some offsets of a lap of these parts."""
         part, before = parts[-1], parts[:-1]
         keys = self._keys(number, len(before))
@@ -222,7 +222,7 @@ class Stream:
         slots[grown] = chosen
         return slots
 
-    def _offsets(self, parts: tuple[_Part, ...], number: int, slots: Rows) -> Rows:
+    def _offsets(self, parts: tuple[_Part, ...], number: int, slots: RowNumbers) -> RowNumbers:
         """The offsets in a lap of these parts at which the slots are: the inverse of `_slots_in`."""
         part, before = parts[-1], parts[:-1]
         keys = self._keys(number, len(before))
@@ -241,17 +241,17 @@ class Stream:
     def _held_out_keys(self) -> NDArray[np.uint64]:
         return permutation_keys(0, self.name, HELD_OUT)
 
-    def _by_holding_out(self, places: Rows) -> Rows:
+    def _by_holding_out(self, places: RowNumbers) -> RowNumbers:
         return permute(places, self.eras[0].rows, self._held_out_keys)
 
-    def _rows(self, slots: Rows) -> Rows:
+    def _rows(self, slots: RowNumbers) -> RowNumbers:
         rows = slots + self.held_out
         if self.held_out:
             first = rows < self.eras[0].rows
             rows[first] = self._by_holding_out(rows[first])
         return rows
 
-    def _slots_of(self, rows: Rows) -> Rows:
+    def _slots_of(self, rows: RowNumbers) -> RowNumbers:
         """The slots of rows; below 0 for held-out ones."""
         places = rows.copy()
         if self.held_out:

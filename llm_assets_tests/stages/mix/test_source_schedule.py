@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.mix import schedule as module
-from llm_assets.stages.mix.schedule import MAX_PERIOD, Schedule, whole_weights
+from llm_assets.stages.mix import source_schedule as module
+from llm_assets.stages.mix.source_schedule import MAX_PERIOD, SourceSchedule, whole_weights
 
 weights_lists = st.lists(st.integers(0, 60) | st.integers(0, 3), min_size=1, max_size=9).filter(any)
 huge_weights = st.lists(st.integers(1, MAX_PERIOD // 8), min_size=2, max_size=8)
@@ -50,7 +50,7 @@ def assert_within_a_row(weights: list[int], turns: list[int]) -> None:
 def test_every_prefix_is_within_a_row_of_the_shares(weights: list[int]) -> None:
     weights = reduced(weights)
     positions = 2 * sum(weights) + 3
-    turns = Schedule.make(weights, positions).turns(0, positions)[0].tolist()
+    turns = SourceSchedule.make(weights, positions).turns(0, positions)[0].tolist()
     assert_within_a_row(weights, turns)
     assert turns == obvious_turns(weights, positions)
 
@@ -59,7 +59,7 @@ def test_every_prefix_is_within_a_row_of_the_shares(weights: list[int]) -> None:
 @given(huge_weights)
 def test_every_prefix_is_within_a_row_of_shares_without_a_small_denominator(weights: list[int]) -> None:
     weights = reduced(weights)
-    turns = Schedule.make(weights, 400).turns(0, 400)[0].tolist()
+    turns = SourceSchedule.make(weights, 400).turns(0, 400)[0].tolist()
     assert_within_a_row(weights, turns)
     assert turns == obvious_turns(weights, 400)
 
@@ -68,7 +68,7 @@ def test_a_thousand_recipes_at_a_thousand_positions() -> None:
     generator = np.random.default_rng(4)
     for _ in range(1_000):
         weights = reduced(generator.integers(1, 10 ** generator.integers(1, 8), generator.integers(1, 12)).tolist())
-        turns = Schedule.make(weights, 1_000).turns(0, 1_000)[0]
+        turns = SourceSchedule.make(weights, 1_000).turns(0, 1_000)[0]
         counts = np.cumsum(turns[:, None] == np.arange(len(weights)), axis=0)
         exact = np.arange(1, 1_001)[:, None] * np.array(weights)
         total = sum(weights)
@@ -77,7 +77,7 @@ def test_a_thousand_recipes_at_a_thousand_positions() -> None:
 
 def test_many_small_sources_beside_a_large_one() -> None:
     weights = [900, *[1] * 100]
-    turns = Schedule.make(weights, 2_000).turns(0, 2_000)[0].tolist()
+    turns = SourceSchedule.make(weights, 2_000).turns(0, 2_000)[0].tolist()
     assert_within_a_row(weights, turns)
 
 
@@ -85,7 +85,7 @@ def test_many_small_sources_beside_a_large_one() -> None:
 @given(weights_lists, st.lists(st.integers(0, 10**15), min_size=1, max_size=5), st.integers(0, 20))
 def test_the_pattern_repeats(weights: list[int], starts: list[int], length: int) -> None:
     weights = reduced(weights)
-    schedule = Schedule.make(weights, 10**15 + 100)
+    schedule = SourceSchedule.make(weights, 10**15 + 100)
     for start in starts:
         turns = schedule.turns(start, start + length)[0]
         rest = start % schedule.period
@@ -99,7 +99,7 @@ def test_the_pattern_repeats(weights: list[int], starts: list[int], length: int)
 def test_any_place_is_reached_from_the_nearest_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRIDE", 64)
     weights = reduced([512_345_679, 209_876_543, 100_000_007])
-    schedule = Schedule.make(weights, 1_000)
+    schedule = SourceSchedule.make(weights, 1_000)
     assert schedule.noted.shape == (1_000 // 64 + 1, 3)
     whole = np.array(obvious_turns(weights, 1_000))
     for first in range(0, 1_001, 13):
@@ -115,7 +115,7 @@ def test_notes_and_periods_do_not_get_in_each_others_way(monkeypatch: pytest.Mon
     weights = [1, period - 1]
     whole = np.array(obvious_turns(weights, 300))
     for positions in (63, 64, 65, 127, 128, 129, 300):
-        schedule = Schedule.make(weights, positions)
+        schedule = SourceSchedule.make(weights, positions)
         for first in (0, 1, 62, 63):
             assert np.array_equal(schedule.turns(first, positions)[0], whole[first:positions])
         assert schedule.counts(positions).tolist() == np.bincount(whole[:positions], minlength=2).tolist()
@@ -126,11 +126,11 @@ def test_notes_and_periods_do_not_get_in_each_others_way(monkeypatch: pytest.Mon
 def test_what_is_stored_saves_the_walk(monkeypatch: pytest.MonkeyPatch, weights: list[int], positions: int) -> None:
     monkeypatch.setattr(module, "STRIDE", 64)
     monkeypatch.setattr(module, "STORED_STRIDE", 256)
-    made = Schedule.make(weights, positions)
+    made = SourceSchedule.make(weights, positions)
     assert made.taken.tolist() == made.counts(positions).tolist()
     stored = json.loads(json.dumps(made.stored()))
     assert len(stored["noted"]) == min(positions, sum(weights)) // 256 + 1
-    restored = Schedule.restored(weights, positions, **stored)
+    restored = SourceSchedule.restored(weights, positions, **stored)
     assert restored.taken.tolist() == made.taken.tolist() and restored.stored() == stored
     for first in range(0, positions + 1, 37):
         assert restored.counts(first).tolist() == made.counts(first).tolist()
@@ -138,11 +138,11 @@ def test_what_is_stored_saves_the_walk(monkeypatch: pytest.MonkeyPatch, weights:
 
 
 def test_memory_does_not_grow_with_the_positions_of_a_short_period() -> None:
-    assert Schedule.make([3, 7], 10**15).noted.size == 2
+    assert SourceSchedule.make([3, 7], 10**15).noted.size == 2
 
 
 def test_positions_beyond_the_end() -> None:
-    schedule = Schedule.make([1, 2], 10)
+    schedule = SourceSchedule.make([1, 2], 10)
     for first, last in ((-1, 3), (0, 11), (5, 4)):
         with pytest.raises(IndexError, match="schedule of 10"):
             schedule.turns(first, last)[0]
@@ -153,7 +153,7 @@ def test_positions_beyond_the_end() -> None:
 
 def test_too_many_sources() -> None:
     with pytest.raises(ValueError, match="32768 sources"):
-        Schedule.make([1] * 2**15, 10)
+        SourceSchedule.make([1] * 2**15, 10)
 
 
 @settings(deadline=None)
