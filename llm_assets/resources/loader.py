@@ -24,7 +24,7 @@ class BatchSize(dg.Config):
     rows: int
 
 
-class ShardCache(dg.Config):
+class CacheConfig(dg.Config):
     """A cache on local disk for sets that lie elsewhere; see `llm_assets.loader.cache.CacheSettings`."""
 
     folder: str
@@ -56,7 +56,7 @@ class LoaderResource(dg.ConfigurableResource[None]):
     device: str = ""
     prefetch: int | None = None
     validate_batches: bool = False
-    cache: ShardCache | None = None
+    cache: CacheConfig | None = None
 
     def open(
         self,

@@ -17,7 +17,7 @@ from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CachedShardSet
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotStagedError, PartitionIOManager
-from llm_assets.resources.loader import BatchSize, LoaderResource, ShardCache
+from llm_assets.resources.loader import BatchSize, CacheConfig, LoaderResource
 from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets_tests.loader.sets import LENGTH, write
 
@@ -231,6 +231,6 @@ def _instance_with(versions: dg.DynamicPartitionsDefinition) -> dg.DagsterInstan
 
 
 def test_a_cache_is_configuration(shards: ShardSet, tmp_path: Path) -> None:
-    cache = ShardCache(folder=str(tmp_path / "c"), quota_bytes=1 << 20, processes=2)
+    cache = CacheConfig(folder=str(tmp_path / "c"), quota_bytes=1 << 20, processes=2)
     loader = LoaderResource(cache=cache, batch_size=101).open(shards)
     assert torch.equal(next(iter(loader))["input_ids"], next(iter(TokenLoader(shards, batch_size=101)))["input_ids"])
