@@ -76,8 +76,8 @@ class Plugin(Parameters):
     """Base of what users supply. The fields of a plugin are its parameters, checked as those of a stage are.
 
     A kind of plugin is an abstract subclass with the `group` of its entry points; in parameters a field of that type
-    takes `{use: …, …}`: the name of a plugin, as in `find_plugin`, and its parameters. A plugin is a subclass of that with
-    a `version`, to be raised whenever its results could change; a `version` beside `use` asks for that one.
+    takes `{use: …, …}`: the name of a plugin, as in `find_plugin`, and its parameters. A plugin is a subclass of that
+    with a `version`, to be raised whenever its results could change; a `version` beside `use` asks for that one.
     `use` and `version` are no names for fields.
     """
 
@@ -89,7 +89,7 @@ class Plugin(Parameters):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
-        if inspect.isabstract(cls):
+        if inspect.isabstract(cls) or not hasattr(cls, "group"):
             return
         version = getattr(cls, "version", None)
         if not isinstance(version, str) or not version:

@@ -10,9 +10,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -26,6 +27,19 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 class OutsideFolderError(ValueError):
     """A name that would leave the folder it was given to."""
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A file by name, as a listing tells of it: size in bytes, and `version`, which changes when it is written.
+
+    `is_file` is not so of links and sockets.
+    """
+
+    name: str
+    size: int
+    version: str
+    is_file: bool
 
 
 @dataclass(frozen=True)
@@ -98,15 +112,32 @@ class Folder:
         """Size of a file in bytes."""
         return int(self.filesystem.size(self._inside(name)))
 
-    def modified(self, name: str) -> str:
-        """When a file was last written, as the filesystem tells it: to be compared, not to be read."""
-        return str(self.filesystem.modified(self._inside(name)))
-
     def sizes(self, below: str) -> dict[str, int]:
         """Sizes in bytes of all files below a folder inside this one, by name relative to this folder."""
+        return {path[len(self.path) + 1 :]: int(entry["size"]) for path, entry in self._found(below).items()}
+
+    def listing(self) -> list[ListedFile]:
+        """Everything below this folder that is no folder, sorted by name.
+
+        Asks the filesystem once for every folder and, unless it lists neither times nor tags, for no file.
+        """
+        files = [
+            ListedFile(path[len(self.path) + 1 :], int(told["size"]), self._version(path, told), told["type"] == "file")
+            for path, told in self._found().items()
+        ]
+        return sorted(files, key=lambda file: file.name)
+
+    def _found(self, below: str = "") -> dict[str, dict[str, Any]]:
+        """What the filesystem tells of each file, by path."""
         self.filesystem.invalidate_cache()
-        found = cast("dict[str, dict[str, Any]]", self.filesystem.find(self._inside(below), detail=True))
-        return {path[len(self.path) + 1 :]: int(entry["size"]) for path, entry in found.items()}
+        start = self._inside(below) if below else self.path
+        return cast("dict[str, dict[str, Any]]", self.filesystem.find(start, detail=True))
+
+    def _version(self, path: str, told: Mapping[str, Any]) -> str:
+        if isinstance(modified := told.get("mtime"), float):
+            return str(datetime.fromtimestamp(modified, UTC))
+        tags = [str(told[tag]) for tag in ("LastModified", "ETag", "etag") if told.get(tag)]
+        return " ".join(tags) or str(self.filesystem.modified(path))
 
     def put(self, name: str, data: bytes) -> None:
         """Write a small file so that readers see the old one or the new one, never a part."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from llm_assets.store.folder import Folder, OutsideFolderError, read_uri
 
@@ -74,7 +76,6 @@ def test_no_name_leads_outside(folder: Folder, name: str) -> None:
         lambda: folder.read(name),
         lambda: folder.size(name),
         lambda: folder.exists(name),
-        lambda: folder.modified(name),
         lambda: folder.remove(name),
         lambda: folder.create(name).__enter__(),
         lambda: folder.open(name).__enter__(),
@@ -128,3 +129,49 @@ def test_leftovers_of_killed_puts_are_removed_when_they_are_old(tmp_path: Path) 
         os.utime(tmp_path / name, (time.time() - 7200,) * 2)
     folder.remove_interrupted_puts(older_than_seconds=3600)
     assert folder.find() == sorted([recent, own, "index.json"])
+
+
+def test_a_listing_tells_of_every_file_what_a_look_at_it_would(folder: Folder, tmp_path: Path) -> None:
+    assert folder.listing() == []
+    contents = {"a/deep/z.txt": b"zz", "b.txt": b"", "a b.txt": b"a", "ä.txt": "ä".encode()}
+    for name, content in contents.items():
+        folder.put(name, content)
+    listing = folder.listing()
+    assert [(file.name, file.size, file.is_file) for file in listing] == [
+        (name, len(content), True) for name, content in sorted(contents.items())
+    ]
+    assert folder.listing() == listing
+    before = {file.name: file.version for file in listing}
+    time.sleep(0.02)  # more than a filesystem's clock needs to tell two writes apart
+    folder.put("b.txt", b"")
+    assert {file.name for file in folder.listing() if file.version != before[file.name]} == {"b.txt"}
+
+
+def test_a_link_is_listed_as_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_bytes(b"one")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "file.txt")
+    (tmp_path / "nowhere.txt").symlink_to(tmp_path / "nowhere")
+    listing = Folder(str(tmp_path)).listing()
+    assert {file.name: file.is_file for file in listing} == {"file.txt": True, "link.txt": False, "nowhere.txt": False}
+
+
+def test_a_listing_looks_at_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(str(tmp_path))
+    for number in range(20):
+        folder.put(f"{number % 3}/{number}", b"x")
+    looks: list[str] = []
+    monkeypatch.setattr(LocalFileSystem, "modified", lambda _, path: looks.append(path))
+    monkeypatch.setattr(LocalFileSystem, "exists", lambda _, path: looks.append(path))
+    assert len(folder.listing()) == 20 and not looks
+
+
+def test_what_an_object_store_lists_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder("memory://listed")
+    folder.put("a", b"x")
+    told: dict[str, Any] = {"name": "/listed/a", "size": 1, "type": "file", "LastModified": "2026-11-28", "ETag": "e1"}
+    monkeypatch.setattr(MemoryFileSystem, "find", lambda *_, **__: {"/listed/a": told})
+    monkeypatch.setattr(MemoryFileSystem, "modified", lambda *_: 1 / 0)
+    (before,) = folder.listing()
+    told["ETag"] = "e2"
+    (after,) = folder.listing()
+    assert before.version != after.version

@@ -30,7 +30,8 @@ FINDINGS: Final = (
 )
 """The columns a verdict follows from. Of a document that could not be processed all are null; what a source does not
 look at is null in all its documents. `scores` holds the statistics whose names a source chooses: of its blocklists
-(`blocklist.<name>`, hits) and models (`quality.<model>`, 0 to 1), the same ones in the same order in every row."""
+(`blocklist.<name>`, hits), models (`quality.<model>`, 0 to 1) and user's code (`custom.<name>`), the same ones in the
+same order in every row."""
 
 
 def score_column(documents: int, scores: Mapping[str, npt.NDArray[np.float64]]) -> pa.ListArray:
@@ -60,7 +61,7 @@ def scores_of(column: pa.ListArray) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def numbers(findings: pa.RecordBatch) -> pa.StructArray:
-    """Every number there is of each document, by the name that rules use: `CleanParameters.statistics`.
+    """Every number there is of each document, by the name that rules use: `CleanParameters.numbers`.
 
     `findings` has the columns of `FINDINGS`, or what was read of them: a column, or a field of a struct, that is not
     there is left out, as is what the source did not look at. Other columns are ignored.
@@ -82,7 +83,7 @@ def _fields(column: pa.StructArray) -> dict[str, pa.Array]:
 
 
 def columns_of(statistics: Iterable[str]) -> list[str]:
-    """The Parquet columns that hold these of `CleanParameters.statistics`, and the language beside its confidence.
+    """The Parquet columns that hold these of `CleanParameters.numbers`, and the language beside its confidence.
 
     Raises KeyError for what is no statistic.
     """
@@ -94,7 +95,7 @@ def columns_of(statistics: Iterable[str]) -> list[str]:
             columns |= dict.fromkeys((LANGUAGE, CONFIDENCE))
         elif name.removeprefix("pii.") in COUNTS_TYPE.names:
             columns[name] = None
-        elif name.startswith(("blocklist.", "quality.")):
+        elif "." in name:  # of all others, only the names that a source chooses have a prefix
             columns["scores"] = None
         else:
             raise KeyError(name)

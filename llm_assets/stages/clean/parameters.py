@@ -6,14 +6,15 @@ the rules come in one order, the order in which they count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, Self
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Final, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from llm_assets.contract.by_hash import SplitParameters
 from llm_assets.contract.stage import Parameters
 from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
+from llm_assets.stages.clean.custom import Edit, Statistic
 from llm_assets.stages.clean.edit.line_edits import LineEdits
 from llm_assets.stages.clean.edit.normalise import Form
 from llm_assets.stages.clean.edit.repair import Repairs
@@ -23,19 +24,20 @@ from llm_assets.stages.clean.measure.measure import STATISTICS_TYPE, WordSplit
 from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
 from llm_assets.stages.clean.pii.spans import PATTERN_KINDS
 from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
-from llm_assets.stages.clean.rules import Bound, Fraction, LengthRule, Range, Rule, RuleSet
+from llm_assets.stages.clean.rules import Bound, Entry, Fraction, HasRules, LengthRule, Range, Rule, RuleSet
 from llm_assets.stages.clean.words.marks import words_of
 
 OTHER_LANGUAGES: Final = "*"
 """Among stop words by language, the list for languages that have none of their own."""
 
 
-class QualityScore(Parameters):
+class QualityScore(Entry):
     """A learned model that scores every document: statistic `quality.<model>`, 0 to 1.
 
     `model` is the name of a declared quality model. With `min_score`, a document that scores less is rejected.
     """
 
+    key: ClassVar[str] = "model"
     model: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     min_score: Fraction = None
 
@@ -60,21 +62,26 @@ def flags_only() -> PiiParameters:
     return PiiParameters.model_validate({kind.value: Action.FLAG for kind in PATTERN_KINDS})
 
 
-class CleanParameters(Parameters):
-    """What is done to a document's text, in the order of the first four fields, and the rules that then judge it.
+def _is_empty(value: Sequence[object]) -> bool:
+    return not value
 
-    `repair` and `lines` do nothing unless told to. Unless told otherwise `pii` counts what patterns find and `language`
-    labels documents; given as `{}` they mask, and ask for the published confidence. With null neither is looked at.
-    `words` says what separates the words that statistics count: white space, or punctuation marks too, which are words
-    themselves; the edits of lines count those at white space. `stop_words` (1 to 64 words) is what the statistic
-    `stop_words` counts: of all documents, or a list by language, with one for all others under "*". A rule set is
-    switched off with null; those
-    null here are switched on, with their published thresholds, by `{}`. `quality` names learned models. `thresholds`
-    are free ones, by statistic. A document that breaks several rules counts as dropped by the first, in the order of
-    `rule_groups`. `splits` assigns documents to splits, folds and shards, and drops none.
+
+class CleanParameters(Parameters):
+    """What is done to a document's text, in the order of the first five fields, and the rules that then judge it.
+
+    `repair` and `lines` do nothing unless told to; `edits` and `statistics` are code that the user supplies. Unless
+    told otherwise `pii` counts what patterns find and `language` labels documents; given as `{}` they mask, and ask for
+    the published confidence. With null neither is looked at. `words` says what separates the words that statistics
+    count: white space, or punctuation marks too, which are words themselves; the edits of lines count those at white
+    space. `stop_words` (1 to 64 words) is what the statistic `stop_words` counts: of all documents, or a list by
+    language, with one for all others under "*". A rule set is switched off with null; those null here are switched on,
+    with their published thresholds, by `{}`. `quality` names learned models. `thresholds` are free ones, by statistic.
+    A document that breaks several rules counts as dropped by the first, in the order of `rule_groups`. `splits` assigns
+    documents to splits, folds and shards, and drops none.
     """
 
     repair: Repairs = Repairs()
+    edits: tuple[Edit, ...] = Field(default=(), exclude_if=_is_empty)
     normalise: Form = "NFC"
     lines: LineEdits = LineEdits()
     pii: PiiParameters | None = Field(default_factory=flags_only)
@@ -88,29 +95,20 @@ class CleanParameters(Parameters):
     c4: C4 | None = None
     fineweb: FineWeb | None = None
     quality: tuple[QualityScore, ...] = ()
+    statistics: tuple[Statistic, ...] = Field(default=(), exclude_if=_is_empty)
     thresholds: dict[str, Range] = Field(default_factory=dict[str, Range])
     splits: SplitParameters | None = None
 
     @property
     def rule_groups(self) -> dict[str, tuple[Rule, ...]]:
-        """The rules switched on by the field that switches them on, in the order in which they count."""
-        pii = self.pii.kinds(Action.DROP) if self.pii else ()
-        published = {
-            name: tuple(each.rules(name))
-            for name in ("gopher_quality", "gopher_repetition", "c4", "fineweb")
-            if isinstance(each := getattr(self, name), RuleSet)
-        }
-        return {
-            "length": tuple(self.length.rules("length")) if self.length else (),
-            "language": self.language.rules if self.language else (),
-            "blocklists": tuple(each.rule for each in self.blocklists if each.action == "drop"),
-            **published,
-            "pii": tuple(Rule(f"pii.{kind.value}", f"pii.{kind.value}", Bound.AT_MOST, 0.0) for kind in pii),
-            "quality": tuple(rule for each in self.quality for rule in each.rules()),
-            "thresholds": tuple(
-                rule for name, each in self.thresholds.items() for rule in each.rules(f"thresholds.{name}", name)
-            ),
-        }
+        """The rules switched on by the field that switches them on, in the order in which they count.
+
+        That is the order of the fields, but that `pii`, which comes early since it edits, judges before `quality`.
+        """
+        names = [name for name in type(self).model_fields if name != "pii"]
+        names.insert(names.index("quality"), "pii")
+        groups = {name: tuple(_rules(name, getattr(self, name))) for name in names}
+        return {name: rules for name, rules in groups.items() if rules}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -118,14 +116,14 @@ class CleanParameters(Parameters):
         return tuple(rule for group in self.rule_groups.values() for rule in group)
 
     @property
-    def statistics(self) -> tuple[str, ...]:
-        """Every number there is of a document: the statistics, and those that other fields add."""
+    def numbers(self) -> tuple[str, ...]:
+        """The name of every number there is of a document: those of `measure`, and those that other fields add."""
         return (
             *STATISTICS_TYPE.names,
             *(["language_confidence"] if self.language else []),
             *(f"pii.{kind.value}" for kind in (self.pii.kinds() if self.pii else ())),
-            *(f"blocklist.{each.name}" for each in self.blocklists),
-            *(each.statistic for each in self.quality),
+            *(each.statistic for each in (*self.blocklists, *self.quality)),
+            *(each.label for each in self.statistics),
         )
 
     @field_validator("stop_words")
@@ -145,14 +143,14 @@ class CleanParameters(Parameters):
         require_distinct(blocklists)
         return blocklists
 
-    @field_validator("quality")
+    @field_validator("quality", "edits", "statistics")
     @classmethod
-    def _distinct_models(cls, quality: tuple[QualityScore, ...]) -> tuple[QualityScore, ...]:
-        models = [each.model for each in quality]
-        twice = sorted({model for model in models if models.count(model) > 1})
+    def _distinct(cls, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        names = [str(getattr(each, each.key)) for each in entries]
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
-        return quality
+        return entries
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
@@ -176,6 +174,21 @@ class CleanParameters(Parameters):
     @model_validator(mode="after")
     def _measured(self) -> Self:
         for name in self.thresholds:
-            if name not in self.statistics:
-                raise ValueError(f"thresholds: there is no statistic {name!r}; there are: {', '.join(self.statistics)}")
+            if name not in self.numbers:
+                raise ValueError(f"thresholds: there is no statistic {name!r}; there are: {', '.join(self.numbers)}")
         return self
+
+
+def _rules(name: str, value: object) -> Iterator[Rule]:
+    """The rules that a field of that name and value switches on; none, if it is not about rules."""
+    if isinstance(value, RuleSet):
+        yield from value.rules(name)
+    elif isinstance(value, HasRules):
+        yield from value.rules()
+    elif isinstance(value, tuple):
+        for each in cast("tuple[object, ...]", value):
+            yield from _rules(name, each)
+    elif isinstance(value, dict):
+        for statistic, each in cast("dict[str, object]", value).items():
+            if isinstance(each, Range):
+                yield from each.rules(f"{name}.{statistic}", statistic)

@@ -3,7 +3,7 @@
 Guarantees that a rule set is nothing but a list of `Rule`: a statistic, a bound, a threshold and a name. How a
 statistic is measured stands in `measure`, the comparison itself in `judge`.
 
-A new rule set is a subclass of `RuleSet` and a field of `CleanParameters`. The published sets are in
+A new rule set is a subclass of `RuleSet` and a field of `CleanParameters`, no more. The published sets are in
 `published_rules`.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import Field, field_validator, model_validator
 
@@ -34,6 +34,21 @@ class Rule:
     statistic: str
     bound: Bound
     threshold: float
+
+
+@runtime_checkable
+class HasRules(Protocol):
+    """Parameters that know their rules by themselves, whatever field they are the value of."""
+
+    def rules(self) -> Iterator[Rule]:
+        """The rules switched on, in the order in which they count."""
+        ...
+
+
+class Entry(Parameters):
+    """One of several in a field of parameters, told apart by its field `key`: no two have the same value there."""
+
+    key: ClassVar[str] = "name"
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ class Sampling:
         if self.strata < 1:
             raise SamplingError(f"{self.strata} strata")
         for name in self.by:
-            if name not in CATEGORIES and name not in parameters.statistics:
-                known = f"{', '.join(CATEGORIES)}; by quantiles {', '.join(parameters.statistics)}"
+            if name not in CATEGORIES and name not in parameters.numbers:
+                known = f"{', '.join(CATEGORIES)}; by quantiles {', '.join(parameters.numbers)}"
                 raise SamplingError(f"there are no strata by {name!r}; there are by value {known}")
 
 

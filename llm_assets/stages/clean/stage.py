@@ -25,6 +25,7 @@ from llm_assets.contract.stage import Disposition, StageOutput, code_version
 from llm_assets.kernels.arrow import byte_lengths
 from llm_assets.kernels.unicode_classes import UNICODE_VERSION
 from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
+from llm_assets.stages.clean.custom import documents_of, edited, measured
 from llm_assets.stages.clean.edit.line_edits import edit_lines
 from llm_assets.stages.clean.edit.normalise import normalise, normalise_text
 from llm_assets.stages.clean.edit.repair import repair
@@ -104,7 +105,8 @@ class CleanStage:
 
         Batches need the columns of `CLEANED_SCHEMA` up to `byte_offset`, of these types or castable to them;
         others are ignored. Edits count the documents that each kind of edit changed, whatever became of them, and the
-        bytes by which they grew or shrank: `repair.<field>`, "nfc" or "nfkc", `lines.<field>`, `pii.<kind>`.
+        bytes by which they grew or shrank: `repair.<field>`, `custom.<name>`, "nfc" or "nfkc", `lines.<field>`,
+        `pii.<kind>`.
         A document that cannot be processed goes to quarantine. Raises ValueError for a column that is missing, and for
         a null where the schema has none; BlocklistError, ModelError, FileNotFoundError for what the parameters name.
         """
@@ -150,9 +152,9 @@ class CleanStage:
 
     def _clean(self, batch: pa.RecordBatch) -> StageOutput:
         raw = batch["text"]
-        texts, edits, pii = self._edit(raw)
+        texts, edits, pii = self._edit(batch)
         hits = self._hits(batch, texts)
-        findings = self._findings(texts, pii, hits)
+        findings = self._findings(documents_of(batch, texts), pii, hits)
         judged = verdicts(
             pa.RecordBatch.from_arrays(list(findings.values()), schema=pa.schema(FINDINGS)), self.parameters
         )
@@ -172,14 +174,16 @@ class CleanStage:
         }
         return StageOutput(rows, _ledger(byte_lengths(raw), byte_lengths(texts), edits, judged))
 
-    def _edit(self, texts: pa.LargeStringArray) -> tuple[pa.LargeStringArray, dict[str, Count], PiiResult | None]:
+    def _edit(self, batch: pa.RecordBatch) -> tuple[pa.LargeStringArray, dict[str, Count], PiiResult | None]:
         """The texts repaired, normalised, with their lines edited and PII masked, and what of each kind was edited."""
-        texts, repaired = repair(texts, self.parameters.repair)
+        texts, edits = repair(batch["text"], self.parameters.repair)
+        for edit in self.parameters.edits:
+            texts, edits[edit.label] = edited(edit, documents_of(batch, texts))
         form = self.parameters.normalise
         normalised = normalise(texts, form)
-        changed = Count(normalised.changed_documents, normalised.changed_bytes)
-        texts, edited = edit_lines(normalised.texts, self.parameters.lines)
-        edits = repaired | ({form.lower(): changed} if changed.documents else {}) | edited
+        edits[form.lower()] = Count(normalised.changed_documents, normalised.changed_bytes)
+        texts, of_lines = edit_lines(normalised.texts, self.parameters.lines)
+        edits = {name: count for name, count in edits.items() if count.documents} | of_lines
         if self.parameters.pii is None:
             return texts, edits, None
         pii = apply(texts, self.parameters.pii)
@@ -192,9 +196,10 @@ class CleanStage:
         return self._blocklists.hits(texts, self._urls(batch))
 
     def _findings(
-        self, texts: pa.LargeStringArray, pii: PiiResult | None, hits: npt.NDArray[np.int64]
+        self, documents: pa.RecordBatch, pii: PiiResult | None, hits: npt.NDArray[np.int64]
     ) -> dict[str, pa.Array]:
         """The columns of `FINDINGS`."""
+        texts = documents["text"]
         known: dict[str, pa.Array] = {}
         if self._identifier is not None and self.parameters.language is not None:
             languages = self._identifier.identify(texts, self.parameters.language.sample_bytes)
@@ -203,10 +208,10 @@ class CleanStage:
         if pii is not None:
             known["pii"] = pii.counts_column()
         scores = {
-            f"blocklist.{each.name}": hits[:, place].astype(np.float64)
-            for place, each in enumerate(self.parameters.blocklists)
+            each.statistic: hits[:, place].astype(np.float64) for place, each in enumerate(self.parameters.blocklists)
         }
         scores |= {each.statistic: self.scorers[each.model].score(texts) for each in self.parameters.quality}
+        scores |= {each.label: measured(each, documents) for each in self.parameters.statistics}
         known["scores"] = score_column(len(texts), scores)
         return {each.name: known.get(each.name, pa.nulls(len(texts), each.type)) for each in FINDINGS}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,10 +25,10 @@ from llm_assets.contract.link import (
 from llm_assets.contract.samples import concatenated, sample_rows
 from llm_assets.contract.stage import Disposition
 from llm_assets.kernels.arrow import byte_lengths
-from llm_assets.stages.read.files import group_files, list_files
+from llm_assets.stages.read.files import InputFile, group_files
 from llm_assets.stages.read.stage import RAW_SCHEMA, ReadParameters, ReadStage
 from llm_assets.store.documents import StagedSnapshot
-from llm_assets.store.folder import Folder
+from llm_assets.store.folder import Folder, ListedFile
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.manifest import Input
 
@@ -71,22 +71,30 @@ class RawLink(DocumentLink):
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The landed files by name, size and time of change."""
-        folder = self.snapshot_folder(store, partition)
-        if not folder.exists(SUCCESS):
-            raise MissingInputError(
-                f"{folder.uri} is not complete: put the files there, and an empty file {SUCCESS} when all are written"
-            )
-        listing = [(file.name, file.size, folder.modified(file.name)) for file in list_files(folder)]
+        return self._inputs(partition, self._landed(store, partition))
+
+    def _inputs(self, partition: str, landed: Sequence[ListedFile]) -> dict[str, Input]:
+        listing = [(file.name, file.size, file.version) for file in landed]
         digest = hashlib.blake2b(json.dumps(listing).encode(), digest_size=16).hexdigest()
         return {f"landing/{self.source}[{partition}]": Input(digest, "")}
 
+    def _landed(self, store: Store, partition: str) -> list[ListedFile]:
+        """The files of a snapshot. Raises MissingInputError where it is not complete, ValueError as `landed_files`."""
+        folder = self.snapshot_folder(store, partition)
+        listing = folder.listing()
+        if all(file.name != SUCCESS for file in listing):
+            raise MissingInputError(
+                f"{folder.uri} is not complete: put the files there, and an empty file {SUCCESS} when all are written"
+            )
+        return landed_files(folder.uri, listing)
+
     def make(self, work: Work) -> StagedSnapshot:
         """See `Link`."""
-        inputs = self.inputs(work.store, work.partition)
+        landed = self._landed(work.store, work.partition)
         work.store.order(self.source).register(work.partition)
-        folder = self.snapshot_folder(work.store, work.partition)
-        parts = group_files(folder, list_files(folder))
-        return self.stage_parts(work, ReadStage(self.parameters), parts, inputs)
+        files = [InputFile(file.name, file.size) for file in landed]
+        parts = group_files(self.snapshot_folder(work.store, work.partition), files)
+        return self.stage_parts(work, ReadStage(self.parameters), parts, self._inputs(work.partition, landed))
 
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
@@ -126,3 +134,15 @@ class RawLink(DocumentLink):
             histograms={"Length of the documents, bytes": Histogram.of(concatenated(lengths))},
             samples={"kept": sample_rows(kept), "quarantined": sample_rows(lost)},
         )
+
+
+def landed_files(where: str, listing: Iterable[ListedFile]) -> list[ListedFile]:
+    """Those of a listing to be read: not those where any part of the name starts with `_` or `.`.
+
+    Raises ValueError for what is neither file nor folder: skipping it would lose data unseen.
+    """
+    landed = [file for file in listing if not any(step.startswith(("_", ".")) for step in file.name.split("/"))]
+    for file in landed:
+        if not file.is_file:
+            raise ValueError(f"{file.name!r} in {where} is neither a file nor a folder")
+    return landed

@@ -13,7 +13,7 @@ from typing import IO
 import pyarrow as pa
 
 from llm_assets.contract.stage import StageOutput, code_version
-from llm_assets.stages.read.files import InputFile, ReadPart
+from llm_assets.stages.read.files import InputFile, Openable, ReadPart
 from llm_assets.stages.read.lines import read_lines
 from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.read.records import RAW_LIMIT, Quarantined, ReadError, Record, UnreadableFileError
@@ -21,7 +21,6 @@ from llm_assets.stages.read.rows import RAW_SCHEMA, RowBatch
 from llm_assets.stages.read.streams import Stream, gunzip, plain, unzstd
 from llm_assets.stages.read.table import read_table
 from llm_assets.stages.read.whole import read_whole
-from llm_assets.store.folder import Folder
 
 FileReader = Callable[[IO[bytes], ReadParameters], Iterator[Record]]
 BlockReader = Callable[[Iterable[bytes], ReadParameters], Iterator[Record]]
@@ -84,7 +83,7 @@ class ReadStage:
         if len(batch):
             yield batch.output()
 
-    def _records(self, folder: Folder, file: InputFile) -> Iterator[Record]:
+    def _records(self, folder: Openable, file: InputFile) -> Iterator[Record]:
         """The records of a file; if there is none, or nothing can be read, one that stands for the file."""
         with folder.open(file.name) as opened:
             head = opened.read(RAW_LIMIT)

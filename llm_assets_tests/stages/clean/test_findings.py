@@ -46,8 +46,8 @@ def test_there_is_a_number_for_every_statistic_named() -> None:
     for parameters in (CleanParameters(), CleanParameters(pii=None), CleanParameters(language=None)):
         (output,) = CleanStage(parameters).process([raw_batch(["a text", "another"])])
         known = numbers(output.rows[Disposition.REJECTED])
-        assert set(parameters.statistics) <= set(known.type.names)
-        assert known.type.names[: len(parameters.statistics) - 10] == list(parameters.statistics)[:-10]
+        assert set(parameters.numbers) <= set(known.type.names)
+        assert known.type.names[: len(parameters.numbers) - 10] == list(parameters.numbers)[:-10]
 
 
 RULES = CleanParameters.model_validate(

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.read.files import InputFile, ReadPart, group_files, list_files
+from llm_assets.stages.read.files import InputFile, ReadPart, group_files
 from llm_assets.stages.read.stage import ReadParameters, ReadStage
 from llm_assets.store.folder import Folder
 from llm_assets.store.ledger import Ledger
+from llm_assets_tests.stages.read.listing import list_files
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_assets.stages.read.files import InputFile, ReadPart, group_files, list_files
+from llm_assets.stages.read.files import InputFile, ReadPart, group_files
 from llm_assets.store.folder import Folder
+from llm_assets_tests.stages.read.listing import list_files
 
 NAMES = st.text("abc/", min_size=1, max_size=6)
 FILES = st.dictionaries(NAMES, st.integers(0, 50)).map(
@@ -39,11 +40,6 @@ def test_names_that_start_with_underscore_or_dot_are_ignored_at_any_level(tmp_pa
 def test_a_parent_folder_that_starts_with_a_dot_does_not_matter(tmp_path: Path) -> None:
     write(tmp_path / ".landing" / "_s", "x.txt")
     assert [file.name for file in list_files(Folder(str(tmp_path / ".landing" / "_s")))] == ["x.txt"]
-
-
-def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="not a folder"):
-        list_files(Folder(str(tmp_path / "nowhere")))
 
 
 def test_what_is_neither_file_nor_folder_is_an_error(tmp_path: Path) -> None:

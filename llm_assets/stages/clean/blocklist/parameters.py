@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from llm_assets.contract.stage import Parameters
-from llm_assets.stages.clean.rules import Bound, Rule
+from llm_assets.stages.clean.rules import Bound, Entry, Rule
 
 MAX_BLOCKLISTS: Final = 64
 """Of one source: which lists an entry is on is kept in 64 bits."""
 
 
-class Blocklist(Parameters):
+class Blocklist(Entry):
     """A category of unwanted content: a file of words, a file of domains, or both, each a path or a URI.
 
     A document with more than `max_hits` hits, in its text and its URL together, is labelled with the name; with
@@ -28,9 +27,14 @@ class Blocklist(Parameters):
     action: Literal["label", "drop"] = "label"
 
     @property
-    def rule(self) -> Rule:
-        """The rule that a document with too many hits breaks."""
-        return Rule(f"blocklist.{self.name}", f"blocklist.{self.name}", Bound.AT_MOST, float(self.max_hits))
+    def statistic(self) -> str:
+        """The name of the number of hits among the statistics."""
+        return f"blocklist.{self.name}"
+
+    def rules(self) -> Iterator[Rule]:
+        """The rule that a document with too many hits breaks, where that drops it."""
+        if self.action == "drop":
+            yield Rule(self.statistic, self.statistic, Bound.AT_MOST, float(self.max_hits))
 
     @model_validator(mode="after")
     def _has_a_file(self) -> Self:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,14 +59,12 @@ class LanguageParameters(Parameters):
     sample_bytes: int | None = Field(default=None, ge=1)
     model: str | None = Field(default=None, min_length=1)
 
-    @property
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> Iterator[Rule]:
         """The rules switched on, in the order in which they count."""
         threshold = self.min_confidence or 0.0
-        switched_on = {"allow": self.allow is not None, "min_confidence": self.min_confidence is not None}
-        return tuple(
-            Rule(f"language.{name}", CONFIDENCE, Bound.AT_LEAST, threshold) for name, on in switched_on.items() if on
-        )
+        for name, value in {"allow": self.allow, "min_confidence": self.min_confidence}.items():
+            if value is not None:
+                yield Rule(f"language.{name}", CONFIDENCE, Bound.AT_LEAST, threshold)
 
     @field_validator("allow")
     @classmethod
@@ -158,7 +157,7 @@ def identify(texts: pa.LargeStringArray, sample_bytes: int | None = None) -> pa.
 
 
 def judge_language(languages: pa.StructArray, parameters: LanguageParameters) -> Verdicts:
-    """Which documents break which of `parameters.rules`, from what `identify` returned and a table stored.
+    """Which documents break which of `parameters.rules()`, from what `identify` returned and a table stored.
 
     The value is the confidence and the threshold `min_confidence` for both rules; what breaks `language.allow`,
     whatever its confidence, is a language not on the list. "und" has no confidence to speak of, so it is wanted
@@ -175,7 +174,7 @@ def judge_language(languages: pa.StructArray, parameters: LanguageParameters) ->
         broken.append((confidences < parameters.min_confidence) & ~exempt)
     values = np.repeat(confidences[:, None], len(broken), axis=1)
     columns = np.stack(broken, axis=1) if broken else np.empty((len(languages), 0), np.bool_)
-    return Verdicts(parameters.rules, values, columns)
+    return Verdicts(tuple(parameters.rules()), values, columns)
 
 
 def _is_in(names: pa.LargeStringArray, wanted: tuple[str, ...]) -> npt.NDArray[np.bool_]:

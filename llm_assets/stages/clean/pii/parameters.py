@@ -7,7 +7,7 @@ placeholder that would be found again or that lets what stands beside it be foun
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Literal, Self
 
@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from llm_assets.contract.stage import Parameters
 from llm_assets.stages.clean.pii.find import find
 from llm_assets.stages.clean.pii.spans import KINDS, PATTERN_KINDS, Kind
+from llm_assets.stages.clean.rules import Bound, Rule
 
 _PLACEHOLDER: Final = re.compile(r"(?:<[^<>\[\]{}]+>|\[[^<>\[\]{}]+\]|\{{1,2}[^<>\[\]{}]+\}{1,2})")
 
@@ -100,6 +101,11 @@ class PiiParameters(Parameters):
         """The kinds with one of these actions, in the order of the fields; without actions, all looked for."""
         fields = [Kind(name) for name in type(self).model_fields if name in KINDS]
         return tuple(kind for kind in fields if self.action(kind) in (actions or tuple(Action)))
+
+    def rules(self) -> Iterator[Rule]:
+        """A rule for each kind to drop: none of it may be there."""
+        for kind in self.kinds(Action.DROP):
+            yield Rule(f"pii.{kind.value}", f"pii.{kind.value}", Bound.AT_MOST, 0.0)
 
     def placeholder(self, kind: Kind) -> str:
         """What a span of the kind becomes."""

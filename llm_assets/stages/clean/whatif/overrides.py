@@ -6,23 +6,29 @@ stored, and the same numbers of them. What the difference is worth is told elsew
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from llm_assets.contract.stage import Parameters
 from llm_assets.stages.clean.blocklist.parameters import Blocklist
+from llm_assets.stages.clean.custom import Edit
 from llm_assets.stages.clean.parameters import CleanParameters, QualityScore
-from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
-from llm_assets.stages.clean.rules import Range
+from llm_assets.stages.clean.pii.parameters import Action
+from llm_assets.stages.clean.rules import Entry, Range, RuleSet
 
-_NAMED: Final[Mapping[str, tuple[str, type[Parameters]]]] = {
-    "blocklists": ("name", Blocklist),
-    "quality": ("model", QualityScore),
-}
-"""Fields that hold a list, whose entries a path names: the field with the name, and the model of an entry."""
+
+def _entries() -> Iterator[tuple[str, type[Entry]]]:
+    for name, field in CleanParameters.model_fields.items():
+        kind = get_args(field.annotation)[0] if get_origin(field.annotation) is tuple else None
+        if isinstance(kind, type) and issubclass(kind, Entry):
+            yield name, kind
+
+
+_ENTRIES: Final[Mapping[str, type[Entry]]] = dict(_entries())
+"""Fields that hold a list, whose entries a path names: the model of an entry."""
 
 _Value = dict[str, Any]
 
@@ -34,7 +40,7 @@ class OverrideError(ValueError):
 def overridden(declared: CleanParameters, settings: Sequence[str]) -> CleanParameters:
     """The parameters with settings `path=value` made in turn; values are YAML.
 
-    A path leads through fields by name, through `blocklists` and `quality` by the name of the list or model, through
+    A path leads through fields by name, through lists (as `blocklists`) by the name of an entry, through
     `thresholds` by the name of the statistic; `thresholds.<statistic>=null` takes one away. Raises OverrideError.
     """
     value = declared.model_dump()
@@ -66,8 +72,8 @@ def _set(value: _Value, path: str, wanted: Any) -> None:
         value[name] = wanted
     elif name == "thresholds":
         _set_threshold(value[name], rest, wanted)
-    elif name in _NAMED:
-        _set_named(value[name], path, rest, wanted)
+    elif name in _ENTRIES:
+        _set_entry(value.get(name, ()), path, rest, wanted)
     else:
         _set_field(value, path, wanted)
 
@@ -112,17 +118,18 @@ def _set_threshold(thresholds: _Value, rest: str, wanted: Any) -> None:
         thresholds[rest] = wanted
 
 
-def _set_named(entries: Any, path: str, rest: str, wanted: Any) -> None:
+def _set_entry(entries: Any, path: str, rest: str, wanted: Any) -> None:
     """`good.min_score` of the entry called `good`; names may have dots."""
     kind = path.split(".")[0]
-    key, model = _NAMED[kind]
+    model = _ENTRIES[kind]
+    key = model.key
     if not isinstance(entries, list | tuple) or not all(isinstance(each, dict) and key in each for each in entries):
         raise OverrideError(f"{path}: {kind} was set to {entries!r}, which is no list of entries with a {key}")
     for entry in sorted(entries, key=lambda entry: -len(entry[key])):
         if rest.startswith(f"{entry[key]}."):
-            field = rest.removeprefix(f"{entry[key]}.")
-            if field not in model.model_fields:
-                raise _nowhere(path, field, f"{kind}.{entry[key]}.", list(model.model_fields))
+            field, fields = rest.removeprefix(f"{entry[key]}."), list(dict.fromkeys((*model.model_fields, *entry)))
+            if field not in fields:
+                raise _nowhere(path, field, f"{kind}.{entry[key]}.", fields)
             entry[field] = wanted
             return
     names = [f"{entry[key]}.<field>" for entry in entries]
@@ -161,46 +168,50 @@ def _problems(error: ValidationError, value: _Value) -> list[str]:
 def _path(location: Sequence[str | int], value: _Value) -> list[str]:
     """The location with entries of lists by name, where they have one."""
     parts = [str(part) for part in location]
-    if len(parts) > 1 and parts[0] in _NAMED:
+    if len(parts) > 1 and parts[0] in _ENTRIES:
         entry: Any = value[parts[0]][location[1]]
-        key = _NAMED[parts[0]][0]
+        key = _ENTRIES[parts[0]].key
         parts[1] = str(entry[key]) if isinstance(entry, dict) and key in entry else parts[1]
     return parts
 
 
-_MEASURES: Final[Mapping[str, Callable[[CleanParameters], Any]]] = {
-    "repair": lambda each: each.repair,
-    "normalise": lambda each: each.normalise,
-    "lines": lambda each: each.lines,
-    "words": lambda each: each.words,
-    "stop_words": lambda each: each.stop_words,
-    "splits": lambda each: each.splits,
-    "pii": lambda each: each.pii and _pii_measures(each.pii),
-}
-"""What of the parameters decides on texts and numbers, by field; `language`, `blocklists` and `quality` aside, which
-may be switched off but not on."""
-
-
-def _pii_measures(pii: PiiParameters) -> Any:
-    """All but whether what is masked also drops the document."""
-    masked, flagged = pii.kinds(Action.MASK, Action.DROP), pii.kinds(Action.FLAG)
-    return masked, flagged, pii.engine, pii.placeholders, pii.presidio
-
-
 def _require_same_measurements(declared: CleanParameters, changed: CleanParameters) -> None:
     """Raises OverrideError for what cannot be told from what is stored."""
-    fields = [name for name, measures in _MEASURES.items() if measures(declared) != measures(changed)]
-    if changed.language is not None:
-        told = declared.language and (declared.language.model, declared.language.sample_bytes)
-        if told != (changed.language.model, changed.language.sample_bytes):
-            fields.append("language")
-    lists = {(each.name, each.words, each.domains) for each in declared.blocklists}
-    if not {(each.name, each.words, each.domains) for each in changed.blocklists} <= lists:
-        fields.append("blocklists")
-    if not {each.model for each in changed.quality} <= {each.model for each in declared.quality}:
-        fields.append("quality")
+    fields = [
+        name
+        for name in CleanParameters.model_fields
+        if not all(each in _measured(declared, name) for each in _measured(changed, name))
+    ]
     if fields:
         raise OverrideError(
             f"{', '.join(fields)}: this changes the texts or what is measured of them, which nothing stored can tell;"
             " declare it and make the partition again"
         )
+
+
+def _measured(parameters: CleanParameters, name: str) -> list[object]:
+    """What a field decides of texts and numbers: all that its value says, but for what only judges them.
+
+    Where that is several things, one may be left out: its numbers are stored, and no rule looks at them.
+    """
+    value = getattr(parameters, name)
+    if name in _ENTRIES and not issubclass(_ENTRIES[name], Edit):
+        return [_measured_by_entry(each) for each in value]
+    if name == "thresholds" or issubclass(_model_at(CleanParameters, name, name, "") or Parameters, RuleSet):
+        return []
+    if name == "language":
+        return [(value.model, value.sample_bytes)] if value else []
+    if name == "pii" and value is not None:
+        masked, flagged = value.kinds(Action.MASK, Action.DROP), value.kinds(Action.FLAG)
+        return [(masked, flagged, value.engine, value.placeholders, value.presidio)]
+    return [value]
+
+
+def _measured_by_entry(entry: Entry) -> object:
+    match entry:
+        case Blocklist():
+            return entry.name, entry.words, entry.domains
+        case QualityScore():
+            return entry.model
+        case _:
+            return entry

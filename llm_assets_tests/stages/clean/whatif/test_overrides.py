@@ -77,7 +77,7 @@ def test_a_setting_is_what_yaml_would_say(settings: list[str], same_as: CleanPar
     [
         ("x", "'x' is no setting: write"),
         ("=3", "'=3' is no setting"),
-        ("nope=3", "nope: there is no field 'nope'; there are: repair, normalise"),
+        ("nope=3", "nope: there is no field 'nope'; there are: repair, edits, normalise"),
         (
             "gopher_quality.min_word=3",
             "there is no field 'min_word' in gopher_quality; there are: min_words, max_words",

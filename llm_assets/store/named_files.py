@@ -1,0 +1,93 @@
+"""Files that a person names in a declaration: read whole, and told apart by their content.
+
+Guarantees that a digest is that of the content. Within a process, a file whose size and times, or whose tag in an
+object store, are as they were when it was read last is not read again to tell its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+Identity = tuple[str, ...]
+
+_RACY_SECONDS: Final = 2.0
+"""A file changed so lately may change again without another time of change: FAT counts them in steps of two seconds."""
+
+_digests: dict[str, tuple[Identity, str]] = {}
+"""By URI, how a file was described when it was read last, and the digest of what was read."""
+
+
+class NamedFileError(ValueError):
+    """A file that a person named and that cannot be read."""
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """The whole content of a file, and where it came from, to say so."""
+
+    uri: str
+    data: bytes = field(repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE2b of the content, 16 bytes in hexadecimal."""
+        return hashlib.blake2b(self.data, digest_size=16).hexdigest()
+
+
+def read_named(uri: str) -> NamedFile:
+    """The file at a path or URI (`/data/list.txt`, `list.txt`, `s3://bucket/list.txt`).
+
+    Raises FileNotFoundError where there is none, NamedFileError where it cannot be read.
+    """
+    before = _identity(uri)
+    with _named(uri) as (filesystem, path):
+        file = NamedFile(uri, cast(bytes, filesystem.cat_file(path)))
+    if before is not None and before == _identity(uri):
+        _digests[uri] = before, file.digest
+    return file
+
+
+def digest_of(uri: str) -> str:
+    """`NamedFile.digest` of what is at the URI now. Raises as `read_named`."""
+    known, identity = _digests.get(uri), _identity(uri)
+    return known[1] if known is not None and known[0] == identity else read_named(uri).digest
+
+
+def _identity(uri: str) -> Identity | None:
+    """What tells a content of the file from others; None where the filesystem could tell the same of another one."""
+    with _named(uri) as (filesystem, path):
+        if isinstance(filesystem, LocalFileSystem):
+            return _local_identity(Path(path))
+        filesystem.invalidate_cache()
+        told = cast("Mapping[str, object]", filesystem.info(path))
+        tag = told.get("ETag") or told.get("etag")
+        return None if tag is None else (str(tag), str(told.get("size")))
+
+
+def _local_identity(path: Path) -> Identity | None:
+    told = path.stat()
+    if time.time() - max(told.st_mtime, told.st_ctime) < _RACY_SECONDS:
+        return None
+    return tuple(map(str, (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)))
+
+
+@contextmanager
+def _named(uri: str) -> Generator[tuple[Any, str]]:
+    """The filesystem, and the path in it; errors within name the file."""
+    try:
+        filesystem, path = fsspec.url_to_fs(uri)
+        yield filesystem, str(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise NamedFileError(f"{uri} cannot be read: {error}") from error
