@@ -2,20 +2,19 @@
 
 Guarantees that a hash depends on the bytes of the stretch alone, and that no byte outside the array is read. Equal
 hashes prove nothing: whoever needs certainty asks `same_bytes` too.
-
-numba's cache does not notice a change of this file in the kernels that use it: they need touching as well.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+
+from llm_assets.kernels.kernel import kernel
 
 _Bytes = npt.NDArray[np.uint8]
 
@@ -40,7 +39,7 @@ def _load_typed(_context: Any, data: Any, position: Any) -> Any:
 _load: Any = intrinsic(_load_typed)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def word_at(data: _Bytes, position: int, size: int) -> np.uint64:
     """The first `size` (1 to 8) bytes from `position` on, the others 0."""
     if position + 8 <= len(data):
@@ -51,7 +50,7 @@ def word_at(data: _Bytes, position: int, size: int) -> np.uint64:
     return word
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def hash_bytes(data: _Bytes, start: int, size: int) -> np.uint64:
     """Hash of `data[start:start + size]`. Of stretches of one size up to 8, different ones never have the same."""
     state = np.uint64(size) * _STEP
@@ -65,14 +64,14 @@ def hash_bytes(data: _Bytes, start: int, size: int) -> np.uint64:
     return mix(state)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def mix(value: np.uint64) -> np.uint64:
     """A one-to-one scrambling, after which the low bits depend on all."""
     value = (value ^ (value >> _HALF)) * _STEP
     return value ^ (value >> _HALF)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def same_bytes(data: _Bytes, left: int, right: int, size: int) -> bool:
     """Whether the `size` bytes from `left` on equal those from `right` on."""
     while size > 8:

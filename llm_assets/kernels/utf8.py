@@ -1,17 +1,13 @@
-"""UTF-8 as the kernels of cleaning read it where speed does not call for more.
-
-numba's cache does not notice a change of this file in the kernels that use it: they need touching as well.
-"""
+"""UTF-8 as the kernels of cleaning read it where speed does not call for more."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.kernels.kernel import uncounted
+from llm_assets.kernels.kernel import kernel
 
 _LAST_CODE_POINT: Final = 0x10FFFF
 _ZERO, _NINE = 0x30, 0x39
@@ -20,7 +16,7 @@ _Bytes = npt.NDArray[np.uint8]
 _Number = int | np.integer[Any]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def decode(text: npt.NDArray[np.uint8], position: int) -> tuple[int, int]:
     """The code point at `position` and its size in bytes. A byte that starts none before the end stands alone."""
     lead = int(text[position])
@@ -35,7 +31,7 @@ def decode(text: npt.NDArray[np.uint8], position: int) -> tuple[int, int]:
     return min(code, _LAST_CODE_POINT), size
 
 
-@uncounted
+@kernel(counted=False)
 def decode_within(text: _Bytes, position: int, end: int) -> tuple[_Number, int]:
     """`decode` of `text[:end]`."""
     lead = np.int64(text[position])
@@ -48,14 +44,14 @@ def decode_within(text: _Bytes, position: int, end: int) -> tuple[_Number, int]:
     return min(code, np.int64(_LAST_CODE_POINT)), size
 
 
-@uncounted
+@kernel(counted=False)
 def code_at(text: _Bytes, position: int, end: int) -> _Number:
     """The code point at `position` of `text[:end]`."""
     code = np.int64(text[position])
     return code if code < 0x80 else np.int64(decode_within(text, position, end)[0])
 
 
-@uncounted
+@kernel(counted=False)
 def start_before(text: _Bytes, first: int, position: int) -> int:
     """Where the character before `position` starts, which is at `first` or behind it."""
     start = position - 1
@@ -64,7 +60,7 @@ def start_before(text: _Bytes, first: int, position: int) -> int:
     return start
 
 
-@uncounted
+@kernel(counted=False)
 def is_digit(code: _Number) -> bool:
     """Whether a code point or byte is an ASCII digit."""
     return bool(_ZERO <= code <= _NINE)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
+from llm_assets.kernels.kernel import kernel
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def fill_positions(starts: Any, out: Any) -> None:
     """Count from 0 in each run. `starts` int64 [n], from 0 and rising; `out` [tokens], int32 or int64."""
     for run in range(starts.size):
@@ -17,7 +17,7 @@ def fill_positions(starts: Any, out: Any) -> None:
             part[place] = place
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def fill_numbers(starts: Any, numbers: Any, out: Any) -> None:
     """Give each token the number of its run. `numbers` int64 [n]; the others as in `fill_positions`."""
     for run in range(starts.size):

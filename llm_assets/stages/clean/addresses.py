@@ -1,7 +1,6 @@
 """The kernel that tells a URL, a host or an e-mail address, so that words are not cut within one.
 
-Guarantees time in proportion to the bytes, but for many `@`. numba's cache does not notice a change of this file in
-the kernels that use it: they need touching as well.
+Guarantees time in proportion to the bytes, but for many `@`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.kernels.kernel import uncounted
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.utf8 import decode_within, is_digit
 
 _ZERO = 0x30
@@ -20,7 +19,7 @@ _FIRST_OF_FOUR_BYTES = 0xF0
 _Bytes = npt.NDArray[np.uint8]
 
 
-@uncounted
+@kernel(counted=False)
 def is_address(text: _Bytes, left: int, right: int, marks: _Bytes, small: int) -> bool:
     """Whether `text[left:right]` is `[scheme://][user@]host[:port][/?#...]`, the host being a name with a dot or a
     public IP address.
@@ -45,13 +44,13 @@ def is_address(text: _Bytes, left: int, right: int, marks: _Bytes, small: int) -
     return False
 
 
-@uncounted
+@kernel(counted=False)
 def _is_in_name(byte: int) -> bool:
     letter = _BIG_A <= (byte & ~_OTHER_CASE) < _BIG_A + 26
     return letter or is_digit(byte) or byte == _LOW_LINE
 
 
-@uncounted
+@kernel(counted=False)
 def _is_host(text: _Bytes, start: int, right: int, marks: _Bytes, small: int) -> bool:
     """Whether a host begins here, with its port and what may come behind; a name ends in two or more small letters."""
     label = position = start
@@ -80,7 +79,7 @@ def _is_host(text: _Bytes, start: int, right: int, marks: _Bytes, small: int) ->
     return position == right or text[position] in (_SLASH, _QUESTION, _HASH)
 
 
-@uncounted
+@kernel(counted=False)
 def _is_label(text: _Bytes, start: int, end: int) -> bool:
     if start == end:
         return False
@@ -88,7 +87,7 @@ def _is_label(text: _Bytes, start: int, end: int) -> bool:
     return first not in (_MINUS, _LOW_LINE) and last not in (_MINUS, _LOW_LINE)
 
 
-@uncounted
+@kernel(counted=False)
 def _is_top_label(text: _Bytes, start: int, end: int, marks: _Bytes, small: int) -> bool:
     letters = 0
     while start < end:
@@ -100,7 +99,7 @@ def _is_top_label(text: _Bytes, start: int, end: int, marks: _Bytes, small: int)
     return letters >= 2
 
 
-@uncounted
+@kernel(counted=False)
 def _is_public(text: _Bytes, start: int, end: int) -> bool:
     """Whether four numbers between full stops are an IPv4 address that is neither private nor of a network."""
     a = b = c = last = digits = 0

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from llm_assets.kernels.kernel import kernel
 
 ROUNDS = 8
 MAX_SIZE = 2**62
@@ -48,7 +49,7 @@ def _checked(indices: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.ascontiguousarray(indices, np.int64)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _permute(indices: Any, size: Any, keys: Any) -> Any:
     images = np.empty_like(indices)
     bits = network_bits(size)
@@ -57,7 +58,7 @@ def _permute(indices: Any, size: Any, keys: Any) -> Any:
     return images
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _unpermute(images: Any, size: Any, keys: Any) -> Any:
     indices = np.empty_like(images)
     bits = network_bits(size)
@@ -66,7 +67,7 @@ def _unpermute(images: Any, size: Any, keys: Any) -> Any:
     return indices
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def network_bits(size: Any) -> Any:
     """Bits of the network for so many elements: enough for size - 1, and `MIN_BITS` at least.
 
@@ -79,7 +80,7 @@ def network_bits(size: Any) -> Any:
     return bits
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def permuted(index: Any, size: Any, bits: Any, keys: Any) -> Any:
     """The image of one index; `bits` is `network_bits(size)`. Unchecked: for kernels.
 
@@ -101,7 +102,7 @@ def permuted(index: Any, size: Any, bits: Any, keys: Any) -> Any:
             return image
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def unpermuted(image: Any, size: Any, bits: Any, keys: Any) -> Any:
     """The index of one image: the network of `permuted` and its walk, backwards. Unchecked: for kernels."""
     low_bits = np.uint64(bits // 2)
@@ -118,7 +119,7 @@ def unpermuted(image: Any, size: Any, bits: Any, keys: Any) -> Any:
             return index
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _mixed(value: Any, key: Any) -> Any:
     """32 well-mixed bits: one multiplication of the kind SplitMix64 uses (Steele, Lea and Flood 2014)."""
     word = (value + key) * np.uint64(0xBF58476D1CE4E5B9)

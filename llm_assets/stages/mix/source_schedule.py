@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from llm_assets.kernels.kernel import kernel
 
 MAX_PERIOD = 2**60
 MAX_SOURCES = 2**15 - 1
@@ -166,7 +167,7 @@ class _Walker:
         return sources
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _walk(position: Any, weights: Any, counts: Any, opens: Any, closes: Any, excess: Any, sources: Any) -> None:
     """Fill `sources`; move the other arrays on. Windows grow by additions, so nothing is divided or rounded.
 

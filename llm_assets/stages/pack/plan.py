@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from llm_assets.contract.stage import Parameters
+from llm_assets.kernels.kernel import kernel
 
 MAX_SEQUENCE_LENGTH = 2**20
 MAX_SEED = 2**63 - 1
@@ -108,7 +108,7 @@ def _shuffled(rows: int, seed: int) -> NDArray[np.int64]:
     return np.argsort(np.asarray(words, np.uint64), kind="stable").astype(np.int64, copy=False)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _length_histogram(lengths: Any, sequence_length: Any) -> Any:
     """Number of pieces by length, int64 [sequence_length + 1]; none of length 0."""
     histogram = np.zeros(sequence_length + 1, np.int64)
@@ -119,7 +119,7 @@ def _length_histogram(lengths: Any, sequence_length: Any) -> Any:
     return histogram
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _best_fit(histogram: Any, sequence_length: Any) -> Any:
     """The row of each piece, int64 [pieces] with the longest first, and the number of rows.
 
@@ -158,7 +158,7 @@ def _best_fit(histogram: Any, sequence_length: Any) -> Any:
     return row_of_rank, rows
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _smallest_room(occupied: Any, leaves: Any, room: Any) -> Any:
     """The smallest occupied leaf from `room` on, or -1."""
     node = leaves + room
@@ -175,14 +175,14 @@ def _smallest_room(occupied: Any, leaves: Any, room: Any) -> Any:
     return node - leaves
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _enter(occupied: Any, node: Any) -> None:
     while node > 0 and not occupied[node]:
         occupied[node] = 1
         node >>= 1
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _leave(occupied: Any, node: Any) -> None:
     occupied[node] = 0
     node >>= 1
@@ -191,7 +191,7 @@ def _leave(occupied: Any, node: Any) -> None:
         node >>= 1
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _lay_down(
     lengths: Any, sequence_length: Any, histogram: Any, row_of_rank: Any, position: Any, row_offsets: Any
 ) -> Any:

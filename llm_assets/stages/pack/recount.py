@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numba
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from llm_assets.contract.shard_partition import ROWS_PER_READ, read_provenance
+from llm_assets.kernels.kernel import kernel
 from llm_assets.stages.pack.plan import RowPlan
 from llm_assets.stages.pack.rows import DocumentTokens
 from llm_assets.stages.pack.statistics import PackStatistics
@@ -106,7 +106,7 @@ def _differences(
     return tokens, rows
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _differing_rows(bounds: Any, length: Any, offsets: Any, lengths: Any) -> Any:
     """Rows whose pieces (`bounds`, `length`) are not those of the set (`offsets`, `lengths`)."""
     differing = 0
@@ -128,7 +128,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _differing_tokens(ids: Any, tokens: Any, offsets: Any, document: Any, start: Any, length: Any, target: Any) -> Any:
     """Tokens at `target` in `ids` unlike those of the pieces' documents, or beyond a document or the rows."""
     differing = 0

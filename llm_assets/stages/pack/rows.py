@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_assets.kernels.kernel import kernel
 from llm_assets.stages.pack.plan import RowPlan
 
 Tokens = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.int32]
@@ -169,13 +169,13 @@ def _read_only(tokens: Tokens) -> Tokens:
     return view
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _pad(out: Any, used: Any, pad: Any) -> None:
     for row in range(out.shape[0]):
         out[row, used[row] :] = pad
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _copy(tokens: Any, source: Any, length: Any, target: Any, out: Any) -> None:
     for piece in range(source.size):
         # Loops over views: with computed indices numba would check each for being negative, at a seventh of

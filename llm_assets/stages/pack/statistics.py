@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_assets.kernels.kernel import kernel
 from llm_assets.stages.pack.plan import RowPlan
 
 
@@ -76,7 +76,7 @@ class PackStatistics:
         return asdict(self)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _recount(
     lengths: Any, sequence_length: Any, order: Any, piece_document: Any, piece_start: Any, piece_length: Any
 ) -> Any:

@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.blocklist.folding import FOLDS, SPACE, WORD, Folding, units
 from llm_assets.stages.clean.blocklist.table import NOT_FOUND, Table, add_byte, build_table, may_have, pick, start_of
@@ -123,7 +123,7 @@ def _transitions(children: Sequence[dict[int, int]]) -> tuple[Integers, _Indices
     return keys, targets
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _fill(edges: Integers, keys: Integers, targets: _Indices) -> None:
     for key, target in edges:
         slot = _slot_of(key, len(keys))
@@ -133,12 +133,12 @@ def _fill(edges: Integers, keys: Integers, targets: _Indices) -> None:
         targets[slot] = target
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _slot_of(key: int, size: int) -> np.int64:
     return np.int64(pick(np.uint64(key), size))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def read_units(
     text: Bytes, position: int, end: int, automaton: Automaton, folding: Folding, unit: Bytes, read: Integers
 ) -> int:
@@ -208,7 +208,7 @@ def read_units(
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def follow(automaton: Automaton, state: int, read: Integers, count: int) -> int:
     """Go on from a state through the first units of `read`: sets the column STATE after each, returns the last."""
     _, _, roots, keys, targets, failures, _, _ = automaton
@@ -230,7 +230,7 @@ def follow(automaton: Automaton, state: int, read: Integers, count: int) -> int:
     return state
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def add_hits(mask: np.uint64, hits: Integers) -> None:
     """Add 1 to the hits (int64[lists]) of every list whose bit is set."""
     number = 0

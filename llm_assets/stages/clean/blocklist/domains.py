@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.blocklist.automaton import (
     CHUNK,
@@ -108,7 +108,7 @@ def build_addresses(lists: Sequence[Iterable[Address]]) -> Addresses:
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def count_addresses(
     offsets: Integers, data: Bytes, addresses: Addresses, folding: Folding, are_urls: bool, hits: Integers
 ) -> None:
@@ -128,7 +128,7 @@ def count_addresses(
             _count_in(text, addresses, folding, unit, read, recent, hits[document])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _authority(url: Bytes) -> tuple[int, int]:
     """Where host and port of a URL start and end. One without a scheme starts with them."""
     start = 0
@@ -146,7 +146,7 @@ def _authority(url: Bytes) -> tuple[int, int]:
     return start, end
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_in(
     text: Bytes, addresses: Addresses, folding: Folding, unit: Bytes, read: Integers, recent: Integers, hits: Integers
 ) -> None:
@@ -167,7 +167,7 @@ def _count_in(
         position = counted = end
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_between(
     text: Bytes,
     position: int,
@@ -211,7 +211,7 @@ def _count_between(
                         _count_paths(text, position, host, addresses, flags, hits)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _starts_host(text: Bytes, start: int, run: int, is_enough: bool) -> bool:
     """Whether a host may start there, in a run of labels from `run` on; `is_enough`: with nothing before it."""
     before = text[start - 1] if start else _SPACE
@@ -223,7 +223,7 @@ def _starts_host(text: Bytes, start: int, run: int, is_enough: bool) -> bool:
     return is_enough or before == _DOT or (slashes == 2 and run == start)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _slashes_before(text: Bytes, position: int) -> int:
     """How many there are, up to two. JSON may have "\\/" for a slash."""
     slashes = 0
@@ -235,7 +235,7 @@ def _slashes_before(text: Bytes, position: int) -> int:
     return slashes
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _ends_host(text: Bytes, end: int, flags: Bytes) -> bool:
     if end == len(text):
         return True
@@ -247,7 +247,7 @@ def _ends_host(text: Bytes, end: int, flags: Bytes) -> bool:
     return not flags[code] & WORD
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_paths(text: Bytes, position: int, host: int, addresses: Addresses, flags: Bytes, hits: Integers) -> None:
     """Add the hits of the paths of a host that ends at `position`."""
     paths = addresses.paths
@@ -269,7 +269,7 @@ def _count_paths(text: Bytes, position: int, host: int, addresses: Addresses, fl
             add_hits(addresses.path_masks[path], hits)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _skip_port(text: Bytes, position: int) -> int:
     """Where the path starts that follows a host, behind the dot of the root and a port of up to five digits."""
     if position + 1 < len(text) and text[position] == _DOT:
@@ -282,7 +282,7 @@ def _skip_port(text: Bytes, position: int) -> int:
     return position
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _ends_segment(text: Bytes, end: int, has_query: bool, flags: Bytes) -> bool:
     """Whether the segment or the parameter of a path is over at `end`."""
     if end == len(text) or text[end] == _SLASH or text[end] == _QUESTION or text[end] == _HASH:

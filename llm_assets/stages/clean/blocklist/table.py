@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from llm_assets.kernels.kernel import kernel
 
 NOT_FOUND: Final = -1
 
@@ -65,7 +66,7 @@ def _power_above(number: int) -> int:
     return 1 << number.bit_length()
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _fill(table: Table) -> None:
     for number in range(len(table.keys)):
         key = start_of(table.tags[number])
@@ -80,32 +81,32 @@ def _fill(table: Table) -> None:
         table.slots[slot] = number
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def start_of(tag: int) -> np.uint64:
     """The hash of no byte yet, for strings with that tag."""
     return _START ^ (np.uint64(tag) * _GOLDEN)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def add_byte(key: np.uint64, byte: np.uint8) -> np.uint64:
     """The hash of one byte more."""
     return (key ^ np.uint64(byte)) * _PRIME
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def pick(key: np.uint64, size: int) -> np.uint64:
     """A number below `size`, a power of two up to 2**32, that depends on all bits of the key."""
     return ((key ^ (key >> _HALF)) * _GOLDEN >> _HALF) & np.uint64(size - 1)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def may_have(bits: npt.NDArray[np.uint64], key: np.uint64) -> bool:
     """Whether a string with this hash may be in the table with these bits: always if it is, seldom if not."""
     bit = pick(key >> _HALF, len(bits) * 64)
     return (bits[bit >> _SIX] >> (bit & _LOW_SIX)) & _ONE != 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def find(
     slots: npt.NDArray[np.int32],
     keys: npt.NDArray[np.uint64],

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numba
 import numpy as np
 
+from llm_assets.kernels.kernel import kernel
 from llm_assets.stages.clean.blocklist.automaton import (
     CHUNK,
     COLUMNS,
@@ -40,7 +40,7 @@ def build_words(lists: Sequence[Iterable[str]]) -> Automaton:
     return build_automaton(masks)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def count_words(offsets: Integers, data: Bytes, words: Automaton, folding: Folding, hits: Integers) -> None:
     """Add to `hits` (int64[documents, lists]) how often each document has entries of each list.
 

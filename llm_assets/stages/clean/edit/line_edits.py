@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
 from llm_assets.contract.stage import Parameters
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import LINE_BREAK, SPACE, class_table
 from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.edit.phrases import POLICY
@@ -97,7 +97,7 @@ def edit_lines(texts: pa.LargeStringArray, edits: LineEdits) -> tuple[pa.LargeSt
     return (texts_from(new_offsets, new_data), counts) if counts else (texts, {})
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _edit(
     offsets: _Integers, data: _Bytes, classes: _Bytes, switches: _Integers
 ) -> tuple[_Integers, _Bytes, _Integers, _Integers]:
@@ -117,7 +117,7 @@ def _edit(
     return bounds, out[:end].copy(), documents, removed
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _edit_document(
     text: _Bytes,
     classes: _Bytes,
@@ -166,7 +166,7 @@ def _edit_document(
     return end
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _measure_line(text: _Bytes, start: int, classes: _Bytes) -> tuple[int, int, int, int, int, int]:
     """Of the line at `start`: where its words start and end, where it ends without and with its line break.
 
@@ -195,14 +195,14 @@ def _measure_line(text: _Bytes, start: int, classes: _Bytes) -> tuple[int, int, 
     return first, last, position, position, words, longest
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _copy(text: _Bytes, start: int, stop: int, out: _Bytes, end: int) -> int:
     for position in range(start, stop):
         out[end + position - start] = text[position]
     return end + stop - start
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _copy_without_citations(text: _Bytes, start: int, stop: int, out: _Bytes, end: int) -> int:
     position = start
     while position < stop:
@@ -217,7 +217,7 @@ def _copy_without_citations(text: _Bytes, start: int, stop: int, out: _Bytes, en
     return end
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _citation(text: _Bytes, start: int, stop: int) -> int:
     """The size of the citation mark at `start`, which is a bracket; 0 if it is none."""
     for number in range(_FIRST_CITATION, len(_STARTS) - 1):
@@ -230,7 +230,7 @@ def _citation(text: _Bytes, start: int, stop: int) -> int:
     return position + 1 - start if position < stop and text[position] == _CLOSE else 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _verdict(line: _Bytes, words: int, longest: int, switches: _Integers) -> int:
     """The kind of edit that drops the line, or `_KEPT`."""
     if 0 < switches[_LONG_WORD] < longest:
@@ -246,7 +246,7 @@ def _verdict(line: _Bytes, words: int, longest: int, switches: _Integers) -> int
     return _KEPT
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_terminal(line: _Bytes) -> bool:
     size = len(line)
     if size == 0:
@@ -257,7 +257,7 @@ def _is_terminal(line: _Bytes) -> bool:
     return last in (_EXCLAMATION, _QUESTION, _QUOTE, _APOSTROPHE)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _holds(line: _Bytes, first: int, end: int) -> bool:
     """Whether one of these phrases stands in the line, whatever the case of ASCII letters."""
     for number in range(first, end):
@@ -268,7 +268,7 @@ def _holds(line: _Bytes, first: int, end: int) -> bool:
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _stands(text: _Bytes, start: int, phrase: _Bytes, any_case: bool) -> bool:
     for position in range(len(phrase)):
         byte = text[start + position]
@@ -279,7 +279,7 @@ def _stands(text: _Bytes, start: int, phrase: _Bytes, any_case: bool) -> bool:
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _strip(out: _Bytes, begin: int, end: int, classes: _Bytes) -> int:
     """Strip `out[begin:end]` in place; returns its new end."""
     start = begin

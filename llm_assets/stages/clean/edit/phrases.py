@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from llm_assets.kernels.kernel import kernel
 
 # Columns of the counts, each of one document.
 CURLY_BRACKETS: Final = 0
@@ -65,7 +66,7 @@ _BEHIND: Final = _around_gap(1)
 _AT_GAP: Final = np.where(np.arange(256) == ord(" "), 0xFF, 0).astype(np.uint8)  # a look-up is cheaper than a branch
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def count_phrases(offsets: _Offsets, data: _Bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Counts int64[documents, COLUMNS], and the entropy of the bytes in bits float64[documents].
 
@@ -92,7 +93,7 @@ def count_phrases(offsets: _Offsets, data: _Bytes) -> tuple[npt.NDArray[np.int64
     return counts, entropies
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_bytes(text: _Bytes, histogram: npt.NDArray[np.int64]) -> None:
     """How often each byte occurs, into row 0. Four rows, because counting one byte twice in a row stalls."""
     histogram[:] = 0
@@ -108,7 +109,7 @@ def _count_bytes(text: _Bytes, histogram: npt.NDArray[np.int64]) -> None:
         histogram[0, byte] += histogram[1, byte] + histogram[2, byte] + histogram[3, byte]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _entropy(histogram: npt.NDArray[np.int64], total: int) -> float:
     if total == 0:
         return 0.0
@@ -119,7 +120,7 @@ def _entropy(histogram: npt.NDArray[np.int64], total: int) -> float:
     return max(0.0, np.log2(total) - weighted / total)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_urls(text: _Bytes) -> int:
     found = 0
     for position in range(len(text)):
@@ -128,7 +129,7 @@ def _count_urls(text: _Bytes) -> int:
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_javascript(text: _Bytes) -> int:
     found = 0
     for position in range(len(text)):
@@ -137,7 +138,7 @@ def _count_javascript(text: _Bytes) -> int:
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_gaps(text: _Bytes, row: npt.NDArray[np.int64]) -> None:
     """Count the phrases of several words, each found by the letters on both sides of its first space."""
     for position in range(1, len(text) - 1):
@@ -151,7 +152,7 @@ def _count_gaps(text: _Bytes, row: npt.NDArray[np.int64]) -> None:
                 row[column] += _stands(text, position - _GAPS[number], phrase)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _stands(text: _Bytes, start: int, phrase: _Bytes) -> bool:
     """Whether the phrase, in small letters, stands at `start`, which may be out of the text."""
     if start < 0 or start + len(phrase) > len(text):

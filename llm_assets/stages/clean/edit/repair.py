@@ -12,7 +12,6 @@ from functools import cache
 from typing import Final
 
 import ftfy
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +20,7 @@ from ftfy.chardata import CHARMAP_ENCODINGS
 
 from llm_assets.contract.stage import Parameters
 from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import CODE_POINTS, LINE_BREAKS
 from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.texts import text_buffers, texts_from
@@ -92,7 +92,7 @@ def _actions(line_breaks: bool, control_characters: bool, zero_width: bool) -> _
     return table
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _any_action(data: _Bytes, actions: _Bytes) -> bool:
     position = 0
     while position < len(data):
@@ -103,7 +103,7 @@ def _any_action(data: _Bytes, actions: _Bytes) -> bool:
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _apply(
     offsets: _Offsets, data: _Bytes, actions: _Bytes
 ) -> tuple[_Offsets, _Bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -220,7 +220,7 @@ def _roles() -> npt.NDArray[np.int64]:
     return table
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _suspects(offsets: _Offsets, data: _Bytes, roles: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     result = np.zeros(len(offsets) - 1, np.bool_)
     for document in range(len(result)):
@@ -228,7 +228,7 @@ def _suspects(offsets: _Offsets, data: _Bytes, roles: npt.NDArray[np.int64]) -> 
     return result
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _suspect(text: _Bytes, roles: npt.NDArray[np.int64]) -> bool:
     one = two = three = np.int64(0)  # encodings in which so many bytes are missing
     position = 0

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -23,6 +22,7 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator, model_validator
 
 from llm_assets.contract.stage import Parameters
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import ALPHABETIC, class_table
 from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.judge import Verdicts
@@ -182,7 +182,7 @@ def _is_in(names: pa.LargeStringArray, wanted: tuple[str, ...]) -> npt.NDArray[n
     return pc.call_function("is_in", [names], options).to_numpy(zero_copy_only=False)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _sample_ends(
     offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], sample_bytes: int
 ) -> npt.NDArray[np.int64]:
@@ -200,7 +200,7 @@ def _sample_ends(
     return ends
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _has_letter(
     starts: npt.NDArray[np.int64],
     ends: npt.NDArray[np.int64],

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from llm_assets.kernels.kernel import kernel
 
 NOTHING: Final = -1
 
@@ -78,13 +79,13 @@ class _Sums(NamedTuple):
     sums: _Floats
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def fnv(state: np.uint32, byte: np.uint8) -> np.uint32:
     """One more byte of fastText's hash."""
     return np.uint32((state ^ np.uint32(np.int8(byte))) * _FNV_PRIME)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def hash_word(word: _Bytes) -> np.uint32:
     """fastText's hash of some bytes."""
     state = _FNV_START
@@ -93,7 +94,7 @@ def hash_word(word: _Bytes) -> np.uint32:
     return state
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def predict(
     starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], data: _Bytes, network: Network
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
@@ -128,7 +129,7 @@ def predict(
     return labels, probabilities
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _add_words(text: _Bytes, network: Network, kept: _Sums, total: npt.NDArray[np.float64]) -> int:
     """Add the rows of all words of a text, and of the end of its line, to `total`; how many they are."""
     rows = position = 0
@@ -179,13 +180,13 @@ def _add_words(text: _Bytes, network: Network, kept: _Sums, total: npt.NDArray[n
     return rows
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def is_space(byte: np.uint8) -> bool:
     """Whether a byte separates words."""
     return bool(byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _add_word(padded: _Bytes, size: int, state: np.uint32, network: Network, ids: _Indices, total: _Floats) -> int:
     """Add the rows of a word, "<word>" of `size` bytes in `padded`, and of its n-grams to `total`; how many they are.
 
@@ -230,14 +231,14 @@ def _add_word(padded: _Bytes, size: int, state: np.uint32, network: Network, ids
     return added + found
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _add_rows(rows: _Floats, ids: _Indices, count: int, total: _Floats) -> None:
     for row in ids[:count]:
         for column in range(len(total)):
             total[column] += rows[row, column]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _find_word(padded: _Bytes, size: int, state: np.uint32, network: Network) -> int:
     last = len(network.word_slots) - 1
     slot = np.int64(state) & last
@@ -254,7 +255,7 @@ def _find_word(padded: _Bytes, size: int, state: np.uint32, network: Network) ->
     return NOTHING
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _is_label(padded: _Bytes, size: int) -> bool:
     """Whether the word begins with "__label__": fastText reads no features from it."""
     prefix = b"__label__"
@@ -266,7 +267,7 @@ def _is_label(padded: _Bytes, size: int) -> bool:
     return different == 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def ones(bits: np.uint64) -> np.int64:
     """How many bits are set."""
     count = np.int64(0)
@@ -276,7 +277,7 @@ def ones(bits: np.uint64) -> np.int64:
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _dot(left: _Floats, right: _Floats) -> np.float32:
     total = np.float32(0)
     for column in range(len(left)):
@@ -284,7 +285,7 @@ def _dot(left: _Floats, right: _Floats) -> np.float32:
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _best_leaf(network: Network, hidden: _Floats, nodes: _Indices, scores: _Floats) -> tuple[int, float]:
     """The likeliest leaf of the tree: depth first, likelier child first, no branch below the best leaf so far."""
     labels = len(network.output)
@@ -309,7 +310,7 @@ def _best_leaf(network: Network, hidden: _Floats, nodes: _Indices, scores: _Floa
     return best, min(np.exp(np.float64(best_score)), 1.0)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _softmax(network: Network, hidden: _Floats, scores: _Floats) -> tuple[int, float]:
     labels, best = len(network.output), 0
     for label in range(labels):

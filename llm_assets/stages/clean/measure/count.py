@@ -1,8 +1,7 @@
 """The kernel of `measure` that looks at characters, words and the lines of `str.splitlines()`, in one pass.
 
 Guarantees that time is proportional to the bytes, that nothing outside a document's bytes is read, and that no
-Python object is made. What the counts amount to (ratios, names) is `measure`'s business. The flags of
-`unicode_classes` are declared here because numba's cache notices a change of this file alone.
+Python object is made. What the counts amount to (ratios, names) is `measure`'s business.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.kernels.kernel import uncounted
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import ALPHABETIC, CLOSING, DIGIT, LINE_BREAK, SPACE, SYMBOL, TERMINAL, UPPER
 from llm_assets.stages.clean.words.punctuation import CUTTING, Splitter, cut_exception, cut_stretch
 
@@ -88,12 +86,12 @@ class StopWords(NamedTuple):
         return cls(np.frombuffer(b"".join(encoded), np.uint8), starts, first, following)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _bucket(size: int, first_byte: int, last_byte: int) -> np.int64:
     return (size + np.int64(first_byte) * 37 + np.int64(last_byte) * 11) % _BUCKETS
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def count(
     offsets: _Integers,
     data: _Bytes,
@@ -122,7 +120,7 @@ def count(
     return counts, bounds
 
 
-@uncounted
+@kernel(counted=False)
 def _count_document(
     text: _Bytes,
     classes: _Bytes,
@@ -256,7 +254,7 @@ def _count_document(
     row[STOP_WORDS] = _ones(stop_words_seen)
 
 
-@uncounted
+@kernel(counted=False)
 def _word(
     text: _Bytes, start: int, stretch_end: int, classes: _Bytes, cuts: _Bytes
 ) -> tuple[int, int, np.uint8, np.uint8]:
@@ -284,7 +282,7 @@ def _word(
             return position, characters, some, every
 
 
-@uncounted
+@kernel(counted=False)
 def _decode(text: _Bytes, position: int) -> tuple[np.int64, int]:
     """The code point at `position` and its size in bytes. A byte that starts none before the end stands alone."""
     lead = np.int64(text[position])
@@ -301,12 +299,12 @@ def _decode(text: _Bytes, position: int) -> tuple[np.int64, int]:
     return lead, 1
 
 
-@uncounted
+@kernel(counted=False)
 def _tail(text: _Bytes, position: int) -> np.int64:
     return np.int64(text[position]) & 0x3F
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _ends_in_ellipsis(text: _Bytes, start: int, end: int) -> bool:
     """Whether `text[start:end]` ends with three dots or with the three bytes of U+2026."""
     if end - start < 3:
@@ -315,7 +313,7 @@ def _ends_in_ellipsis(text: _Bytes, start: int, end: int) -> bool:
     return (a == _DOT and b == _DOT and c == _DOT) or (a == 0xE2 and b == 0x80 and c == 0xA6)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _ends_as_in_c4(text: _Bytes, start: int, end: int) -> bool:
     """Whether `text[start:end]` ends with one of . ! ? " ' but not with three dots."""
     if end <= start:
@@ -326,7 +324,7 @@ def _ends_as_in_c4(text: _Bytes, start: int, end: int) -> bool:
     return last in (_EXCLAMATION, _QUESTION, _QUOTE, _APOSTROPHE)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _stop_word_bit(word: _Bytes, candidate: int, stop_words: StopWords) -> np.uint64:
     """1 << w where the word is stop word w, of those that share a bucket with `candidate`; else 0."""
     while candidate != _NO_WORD:
@@ -337,7 +335,7 @@ def _stop_word_bit(word: _Bytes, candidate: int, stop_words: StopWords) -> np.ui
     return np.uint64(0)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _same(left: _Bytes, right: _Bytes) -> bool:
     if len(left) != len(right):
         return False
@@ -347,7 +345,7 @@ def _same(left: _Bytes, right: _Bytes) -> bool:
     return different == 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _ones(bits: np.uint64) -> int:
     ones = 0
     while bits:

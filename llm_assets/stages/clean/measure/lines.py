@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.hashing import hash_bytes, same_bytes
+from llm_assets.kernels.kernel import kernel
 
 # Columns of the counts, each of one document. "Full" lines have more than white space.
 LINE_FEEDS: Final = 0
@@ -39,7 +39,7 @@ _Offsets = npt.NDArray[np.int64]
 _Integers = npt.NDArray[np.int32]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def count_lines(offsets: _Offsets, data: _Bytes, classes: _Bytes, space: int, terminal: int) -> npt.NDArray[np.int64]:
     """Counts of every document: int64[documents, COLUMNS].
 
@@ -68,7 +68,7 @@ def count_lines(offsets: _Offsets, data: _Bytes, classes: _Bytes, space: int, te
     return counts
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _line_feeds(text: _Bytes) -> int:
     found = 0
     for position in range(len(text)):
@@ -76,7 +76,7 @@ def _line_feeds(text: _Bytes) -> int:
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_ascii(text: _Bytes) -> bool:
     together = np.uint8(0)
     for position in range(len(text)):
@@ -84,7 +84,7 @@ def _is_ascii(text: _Bytes) -> bool:
     return int(together) < 0x80
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _table_size(entries: int) -> int:
     size = 16
     while size < 2 * entries:
@@ -92,7 +92,7 @@ def _table_size(entries: int) -> int:
     return size
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _split(text: _Bytes, starts: _Integers, sizes: _Integers) -> int:
     """The lines that are not empty, in order; returns how many."""
     lines = start = 0
@@ -107,7 +107,7 @@ def _split(text: _Bytes, starts: _Integers, sizes: _Integers) -> int:
     return lines
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_lines(
     text: _Bytes,
     starts: _Integers,
@@ -146,7 +146,7 @@ def _count_lines(
     row[DUPLICATE_RUNS] += empty == 2
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_paragraphs(
     text: _Bytes,
     starts: _Integers,
@@ -166,7 +166,7 @@ def _count_paragraphs(
             row[DUPLICATE_PARAGRAPH_CHARACTERS] += size if ascii_only else _characters(text[start : start + size])
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _seen(
     text: _Bytes,
     starts: _Integers,
@@ -191,7 +191,7 @@ def _seen(
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _paragraphs(text: _Bytes, starts: _Integers, sizes: _Integers, lines: int, classes: _Bytes, space: int) -> int:
     """In place of the lines, the paragraphs of `text.strip()`: what stands between two or more line feeds."""
     start, end = _stripped(text, classes, space)
@@ -211,7 +211,7 @@ def _paragraphs(text: _Bytes, starts: _Integers, sizes: _Integers, lines: int, c
     return paragraphs
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _stripped(text: _Bytes, classes: _Bytes, space: int) -> tuple[int, int]:
     """Where `text.strip()` starts and ends."""
     start, end = 0, len(text)
@@ -232,7 +232,7 @@ def _stripped(text: _Bytes, classes: _Bytes, space: int) -> tuple[int, int]:
     return start, end
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _blank(text: _Bytes, start: int, end: int, classes: _Bytes, space: int) -> bool:
     while start < end:
         following = start + 1
@@ -244,7 +244,7 @@ def _blank(text: _Bytes, start: int, end: int, classes: _Bytes, space: int) -> b
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _last(text: _Bytes, start: int, end: int) -> int:
     """The last code point of `text[start:end]`, which is not empty."""
     last = end - 1
@@ -253,7 +253,7 @@ def _last(text: _Bytes, start: int, end: int) -> int:
     return _code(text, last, end)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _code(text: _Bytes, start: int, end: int) -> int:
     """The code point in these one to four bytes; of bytes that are none, some number that is a code point."""
     lead = int(text[start])
@@ -266,7 +266,7 @@ def _code(text: _Bytes, start: int, end: int) -> int:
     return min(code, 0x10FFFF)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _characters(stretch: _Bytes) -> int:
     """How many code points: bytes that do not continue one."""
     characters = 0

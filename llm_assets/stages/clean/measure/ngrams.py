@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.hashing import hash_bytes, mix, same_bytes
+from llm_assets.kernels.kernel import kernel
 
 # Columns of the counts, each of one document. The n-grams are in ascending order of n.
 DISTINCT_WORDS: Final = 0
@@ -71,7 +71,7 @@ def slots_for(entries: int) -> int:
     return 1 << max(4, (2 * entries - 1).bit_length())
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def count_ngrams(
     offsets: _Offsets, data: _Bytes, words: Words, scratch: Scratch
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -93,7 +93,7 @@ def count_ngrams(
     return counts, entropies
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _number_words(text: _Bytes, starts: _Integers, sizes: _Integers, scratch: Scratch) -> int:
     """Write the number of each word to `ids`, in order of first occurrence, and how often it occurs to `counts`.
 
@@ -115,7 +115,7 @@ def _number_words(text: _Bytes, starts: _Integers, sizes: _Integers, scratch: Sc
                 distinct += 1
                 break
             if keys[number] == key:
-                first = firsts[number]
+                first = int(firsts[number])
                 if sizes[first] == size and (size <= 8 or same_bytes(text, starts[first], start, size)):
                     break
             slot = (slot + 1) & mask
@@ -124,7 +124,7 @@ def _number_words(text: _Bytes, starts: _Integers, sizes: _Integers, scratch: Sc
     return distinct
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _clear(slots: _Integers, entries: int) -> int:
     """Empty the part of the table that so many entries need; returns its size less 1."""
     size = 16
@@ -134,7 +134,7 @@ def _clear(slots: _Integers, entries: int) -> int:
     return size - 1
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _entropy(counts: _Integers, total: int) -> float:
     weighted = 0.0
     for count in counts:
@@ -143,7 +143,7 @@ def _entropy(counts: _Integers, total: int) -> float:
     return max(0.0, np.log2(total) - weighted / total)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_repetitions(ends: _Integers, scratch: Scratch, row: npt.NDArray[np.int64]) -> None:
     """The characters in the most frequent n-grams and in those that occurred before.
 
@@ -171,7 +171,7 @@ def _count_repetitions(ends: _Integers, scratch: Scratch, row: npt.NDArray[np.in
             row[DUPLICATE_CHARACTERS + n - _LAST_TOP_SIZE - 1] = _duplicates(kept, n, ends, scratch)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _number_ngrams(kept: int, n: int, scratch: Scratch) -> tuple[int, int]:
     """From the repeated (n-1)-grams the n-grams that may be repeated: how many they are, and how many different."""
     ids, positions, grams = scratch.ids, scratch.positions, scratch.grams
@@ -201,7 +201,7 @@ def _number_ngrams(kept: int, n: int, scratch: Scratch) -> tuple[int, int]:
     return found, different
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _top(found: int, different: int, n: int, ends: _Integers, scratch: Scratch) -> int:
     """Characters in all occurrences of the most frequent n-gram (the first of several), with a space between words."""
     most, top = 1, -1
@@ -217,7 +217,7 @@ def _top(found: int, different: int, n: int, ends: _Integers, scratch: Scratch) 
     return int(most) * (_characters(ends, position, n) + n - 1)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _duplicates(kept: int, n: int, ends: _Integers, scratch: Scratch) -> int:
     """Characters, without spaces, of the n-grams that occurred before, read from the left and none overlapping.
 
@@ -236,7 +236,7 @@ def _duplicates(kept: int, n: int, ends: _Integers, scratch: Scratch) -> int:
     return characters
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _characters(ends: _Integers, position: int, n: int) -> int:
     before = 0 if position == 0 else int(ends[position - 1])
     return int(ends[position + n - 1]) - before

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.kernels.kernel import kernel
 from llm_assets.stages.clean.pii.spans import KINDS, Kind, Spans
 from llm_assets.stages.clean.texts import text_buffers
 
@@ -49,7 +49,7 @@ def mask(texts: pa.LargeStringArray, spans: Spans, placeholders: Mapping[Kind, s
     return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(bounds), pa.py_buffer(masked))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _spliced(
     data: _Bytes, starts: _Integers, stops: _Integers, kinds: _Integers, words: _Bytes, word: _Integers, size: int
 ) -> _Bytes:
@@ -65,7 +65,7 @@ def _spliced(
     return result
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _copied(data: _Bytes, start: int, stop: int, result: _Bytes, target: int) -> int:
     for position in range(start, stop):
         result[target] = data[position]

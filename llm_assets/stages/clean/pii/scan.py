@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from llm_assets.kernels.kernel import kernel
 
 _Bytes = npt.NDArray[np.uint8]
 _Integers = npt.NDArray[np.int64]
@@ -112,7 +113,7 @@ class Candidates(NamedTuple):
     code: _Integers
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def scan(data: _Bytes, documents: _Integers, ranges: _Integers, triggers: Triggers) -> Candidates:
     """Candidates whose sign stands in one of the ranges.
 
@@ -121,7 +122,7 @@ def scan(data: _Bytes, documents: _Integers, ranges: _Integers, triggers: Trigge
     """
     found = np.empty((1024, 3), np.int64)
     groups = np.zeros(_GROUPS, np.int64)
-    size, most = np.int64(0), _MOST_OF_ONE_BYTE + len(triggers.codes)
+    size, most = 0, _MOST_OF_ONE_BYTE + len(triggers.codes)
     for number in range(len(ranges)):
         low, high, stop = documents[number, 0], documents[number, 1], ranges[number, 1]
         position = _next_sign(data, triggers.signs, ranges[number, 0], stop)
@@ -146,14 +147,14 @@ def scan(data: _Bytes, documents: _Integers, ranges: _Integers, triggers: Trigge
     return Candidates(found[:size, 0].copy(), found[:size, 1].copy(), found[:size, 2].copy())
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _next_sign(data: _Bytes, signs: _Bytes, position: int, stop: int) -> int:
     while position < stop and signs[data[position]] == 0:
         position += 1
     return position
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _grown(found: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     larger = np.empty((2 * len(found), 3), np.int64)
     for row in range(len(found)):  # assigning a slice would take numba seconds to compile
@@ -162,33 +163,33 @@ def _grown(found: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return larger
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _add(found: _Integers, size: int, position: int, code: int) -> int:
     found[size, 1], found[size, 2] = position, code
     return size + 1
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_digit(byte: int) -> bool:
     return 0x30 <= byte <= 0x39
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_letter(byte: int) -> bool:
     return 0x61 <= (byte | 0x20) <= 0x7A
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_word(byte: int) -> bool:
     return _is_letter(byte) or _is_digit(byte) or byte == _UNDERSCORE
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_hex(byte: int) -> bool:
     return _is_digit(byte) or 0x61 <= (byte | 0x20) <= 0x66
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_gap(byte: int) -> bool:
     """Whether it may stand between the digits of a number: ASCII separators, and the bytes of U+00A0, U+2010 ff."""
     if byte < 0x80:
@@ -196,7 +197,7 @@ def _is_gap(byte: int) -> bool:
     return byte in (0xC2, 0xA0, 0xE2, 0x80, 0xAF) or 0x90 <= byte <= 0x93
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _count_digits(data: _Bytes, high: int, position: int, sizes: _Integers) -> int:
     """Digits from here on, gaps between them left out, counted up to 20; `sizes` become those of the first groups."""
     digits = group = 0
@@ -220,7 +221,7 @@ def _count_digits(data: _Bytes, high: int, position: int, sizes: _Integers) -> i
             gap += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _at_digit(
     data: _Bytes,
     low: int,
@@ -256,14 +257,14 @@ def _at_digit(
     return size
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_glued(data: _Bytes, low: int, position: int) -> bool:
     """Whether a hyphen or a slash joins what stands here to a word."""
     joined = position >= low + 2 and data[position - 1] in (_MINUS, _SLASH)
     return joined and _is_word(data[position - 2])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_iban(data: _Bytes, low: int, high: int, position: int) -> bool:
     """Whether two digits stand here, after two letters that begin a word."""
     if position < low + 2 or position + 13 > high or not _is_digit(data[position + 1]):
@@ -273,7 +274,7 @@ def _is_iban(data: _Bytes, low: int, high: int, position: int) -> bool:
     return position == low + 2 or not _is_word(data[position - 3])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _add_number(previous: int, position: int, found: _Integers, size: int, code: int) -> int:
     """The number, and also with the parenthesis before it."""
     if previous == _OPEN:
@@ -281,13 +282,13 @@ def _add_number(previous: int, position: int, found: _Integers, size: int, code:
     return _add(found, size, position, code)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _continues(data: _Bytes, low: int, position: int) -> bool:
     """Whether a digit and a space stand before: then this is not where a number begins."""
     return position >= low + 2 and data[position - 1] == _SPACE and _is_digit(data[position - 2])
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_dotted_quad(data: _Bytes, high: int, position: int) -> bool:
     for octet in range(4):
         if octet > 0:
@@ -302,7 +303,7 @@ def _is_dotted_quad(data: _Bytes, high: int, position: int) -> bool:
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _is_local(data: _Bytes, low: int, position: int) -> bool:
     """Whether the last byte of a character that may stand before an @: the second of two is asked for the first."""
     byte = int(data[position])
@@ -311,7 +312,7 @@ def _is_local(data: _Bytes, low: int, position: int) -> bool:
     return byte < 0xC0 and position > low and 0xC3 <= int(data[position - 1]) <= 0xD4
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _at_at_sign(data: _Bytes, low: int, high: int, position: int, found: _Integers, size: int) -> int:
     """The leftmost place at which the local part of an e-mail address can begin."""
     if position + 4 > high or not (_is_word(data[position + 1]) or data[position + 1] >= 0xC3):
@@ -328,12 +329,12 @@ def _at_at_sign(data: _Bytes, low: int, high: int, position: int, found: _Intege
     return size if start < 0 else _add(found, size, start, EMAIL)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _begins_local(data: _Bytes, low: int, position: int) -> bool:
     return _is_local(data, low, position) and (data[position] >= 0x80 or _is_word(data[position]))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _at_colon(data: _Bytes, low: int, high: int, position: int, found: _Integers, size: int) -> int:
     """The first colon of eight groups of hexadecimal digits, or of four digits and groups with "::" among them."""
     start = position
@@ -351,7 +352,7 @@ def _at_colon(data: _Bytes, low: int, high: int, position: int, found: _Integers
     return _add(found, size, start, IPV6) if colons >= 7 or (double and size_of_first == 4) else size
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _at_plus(data: _Bytes, high: int, position: int, sizes: _Integers, found: _Integers, size: int) -> int:
     """A plus with at most a space and a parenthesis between it and seven digits."""
     cursor = position + 1
@@ -363,7 +364,7 @@ def _at_plus(data: _Bytes, high: int, position: int, sizes: _Integers, found: _I
     return _add(found, size, position, INTERNATIONAL) if digits >= 7 else size
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _at_literal(
     data: _Bytes, low: int, high: int, position: int, triggers: Triggers, found: _Integers, size: int
 ) -> int:

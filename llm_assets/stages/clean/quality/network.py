@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from llm_assets.kernels.kernel import kernel
 from llm_assets.stages.clean.language.model import Classifier, ModelError, read_classifier
 from llm_assets.stages.clean.language.predict import NOTHING, Network, fnv, is_space, ones
 
@@ -46,7 +46,7 @@ def read_ngram_classifier(data: bytes) -> Classifier:
     return classifier
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def label_probabilities(
     offsets: npt.NDArray[np.int64], data: _Bytes, network: Network, word_ngrams: int, label: int
 ) -> _Floats:
@@ -67,7 +67,7 @@ def label_probabilities(
     return probabilities
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _add_text(
     data: _Bytes,
     position: int,
@@ -110,7 +110,7 @@ def _add_text(
     return rows + _add_rows(network.rows, ids, found, total)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _is_no_word(data: _Bytes, start: int, end: int) -> bool:
     """Whether this is a label or an end of line."""
     if data[start] == _LABEL[0]:
@@ -118,7 +118,7 @@ def _is_no_word(data: _Bytes, start: int, end: int) -> bool:
     return bool(data[start] == _END[0]) and end - start == len(_END) and _begins(data, start, end, _END)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _begins(data: _Bytes, start: int, end: int, prefix: bytes) -> bool:
     if end - start < len(prefix):
         return False
@@ -128,7 +128,7 @@ def _begins(data: _Bytes, start: int, end: int, prefix: bytes) -> bool:
     return different == 0
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _find_word(data: _Bytes, start: int, end: int, state: np.uint32, network: Network) -> int:
     last = len(network.word_slots) - 1
     slot = np.int64(state) & last
@@ -145,7 +145,7 @@ def _find_word(data: _Bytes, start: int, end: int, state: np.uint32, network: Ne
     return NOTHING
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _find_word_ngrams(
     state: np.uint32,
     words: int,
@@ -165,7 +165,7 @@ def _find_word_ngrams(
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _find_subwords(
     data: _Bytes, start: int, end: int, network: Network, ids: _Ids, found: int, total: _Floats
 ) -> tuple[int, int]:
@@ -195,7 +195,7 @@ def _find_subwords(
     return rows, found
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _padded(data: _Bytes, start: int, end: int, position: int) -> np.uint8:
     """A byte of "<word>"."""
     if position == 0:
@@ -203,7 +203,7 @@ def _padded(data: _Bytes, start: int, end: int, position: int) -> np.uint8:
     return data[start + position - 1] if position <= end - start else _WORD_ENDS
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(inline="always")
 def _bucket_row(bucket: np.uint64, network: Network) -> np.int64:
     """The row of a bucket; -1 where it has none."""
     words = len(network.word_starts) - 1
@@ -215,7 +215,7 @@ def _bucket_row(bucket: np.uint64, network: Network) -> np.int64:
     return np.int64(words + network.ranks[bucket >> _SIX] + ones(bits & ((_ONE << bit) - _ONE)))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _add_rows(rows: npt.NDArray[np.float32], ids: _Ids, count: int, total: _Floats) -> int:
     """Add rows to `total`; how many they are."""
     for place in range(count):
@@ -225,7 +225,7 @@ def _add_rows(rows: npt.NDArray[np.float32], ids: _Ids, count: int, total: _Floa
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _softmax(output: npt.NDArray[np.float32], hidden: _Floats, label: int) -> float:
     scores = np.zeros(len(output), np.float64)
     for each in range(len(output)):

@@ -1,7 +1,6 @@
 """A hash table of a few short words, for kernels that ask it about very many.
 
-Guarantees to tell every entry from all that is none. What the entries mean is `punctuation`'s business. numba's cache
-does not notice a change of this file in the kernels that use it: they need touching as well.
+Guarantees to tell every entry from all that is none. What the entries mean is `punctuation`'s business.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.hashing import mix, word_at
-from llm_assets.kernels.kernel import uncounted
+from llm_assets.kernels.kernel import kernel
 
 LONGEST_ENTRY: Final = 16
 """Bytes of an entry."""
@@ -54,25 +53,25 @@ def lexicon(entries: Mapping[bytes, int]) -> Lexicon:
     return table
 
 
-@uncounted
+@kernel(counted=False)
 def _sieve(size: int, first: int, last: int) -> tuple[np.int64, np.int64]:
     return (np.int64(first) << 2 | size & 3) & (_SIEVE - 1), (np.int64(last) + (size >> 2) * 29) & 63
 
 
-@uncounted
+@kernel(counted=False)
 def key_of(text: _Bytes, start: int, size: int) -> tuple[np.uint64, np.uint64]:
     """The bytes of `text[start:start + size]`, 1 to 16, in two."""
     low = word_at(text, start, min(size, 8))
     return low, word_at(text, start + 8, size - 8) if size > 8 else np.uint64(0)
 
 
-@uncounted
+@kernel(counted=False)
 def _slot(low: np.uint64, high: np.uint64, lexicon: Lexicon) -> np.int64:
     slots = np.uint64((len(lexicon) - _SIEVE) // 3)
     return _SIEVE + np.int64(mix(low ^ mix(high)) & (slots - np.uint64(1))) * 3
 
 
-@uncounted
+@kernel(counted=False)
 def find(text: _Bytes, start: int, end: int, lexicon: Lexicon) -> int:
     """What the entry that `text[start:end]` is, is, cuts and all; 0 if it is none."""
     size = end - start

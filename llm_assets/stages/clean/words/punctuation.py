@@ -20,8 +20,7 @@ Exceptions (contractions, abbreviations) are cut where they say, or not at all. 
 - hyphens, dashes, `~ : < > = /` between a letter or digit and a letter;
 
 unless it is a URL, a host or an e-mail address. Words in a row that together are a face, such as `:)`, or `''`, are
-one word in the end. numba's cache does not notice a change of this file in `count`, which
-uses it: that needs touching as well.
+one word in the end.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.hashing import mix
-from llm_assets.kernels.kernel import uncounted
+from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.utf8 import code_at, decode_within, is_digit, start_before
 from llm_assets.stages.clean.addresses import is_address
 from llm_assets.stages.clean.words.lexicon import (
@@ -89,7 +88,7 @@ class Splitter(NamedTuple):
     cuts: _Bytes
 
 
-@uncounted
+@kernel(counted=False)
 def cut_exception(text: _Bytes, start: int, end: int, lexicon: Lexicon, cuts: _Bytes) -> int:
     """Whether `text[start:end]` is an exception: 0 if not, 1 if it stays whole, 2 if it was cut."""
     entry = find(text, start, end, lexicon)
@@ -103,7 +102,7 @@ def cut_exception(text: _Bytes, start: int, end: int, lexicon: Lexicon, cuts: _B
     return 2
 
 
-@uncounted
+@kernel(counted=False)
 def cut_stretch(
     text: _Bytes, start: int, end: int, marks: _Bytes, lexicon: Lexicon, known: _Places, cuts: _Bytes
 ) -> None:
@@ -128,13 +127,13 @@ def cut_stretch(
     known[slot], known[slot + 1], known[slot + 2] = low, high, places
 
 
-@uncounted
+@kernel(counted=False)
 def _cut_anew(text: _Bytes, start: int, end: int, marks: _Bytes, lexicon: Lexicon, cuts: _Bytes) -> None:
     if _cut(text, start, end, marks, lexicon, cuts) > 1:
         _join(text, start, end, lexicon, cuts)
 
 
-@uncounted
+@kernel(counted=False)
 def _join(text: _Bytes, start: int, end: int, lexicon: Lexicon, cuts: _Bytes) -> None:
     for first in range(start, end - 1):
         if not _JOINED_FROM[text[first]] or not (first == start or cuts[first]):
@@ -145,7 +144,7 @@ def _join(text: _Bytes, start: int, end: int, lexicon: Lexicon, cuts: _Bytes) ->
                 break
 
 
-@uncounted
+@kernel(counted=False)
 def _cut(text: _Bytes, start: int, end: int, marks: _Bytes, lexicon: Lexicon, cuts: _Bytes) -> int:
     """All that `cut_stretch` does but for words that are joined; returns how often it cut, exceptions apart."""
     left, right = start, end
@@ -176,7 +175,7 @@ def _cut(text: _Bytes, start: int, end: int, marks: _Bytes, lexicon: Lexicon, cu
     return made
 
 
-@uncounted
+@kernel(counted=False)
 def _opening(text: _Bytes, left: int, right: int, marks: _Bytes) -> int:
     """Bytes of the mark that comes off the start, or 0."""
     code, size = np.int64(text[left]), 1
@@ -196,7 +195,7 @@ def _opening(text: _Bytes, left: int, right: int, marks: _Bytes) -> int:
     return 0
 
 
-@uncounted
+@kernel(counted=False)
 def _closing(text: _Bytes, left: int, right: int, marks: _Bytes, lexicon: Lexicon) -> int:
     """Bytes of the mark, ending or unit that comes off the end, or 0."""
     if left >= right:
@@ -223,7 +222,7 @@ def _closing(text: _Bytes, left: int, right: int, marks: _Bytes, lexicon: Lexico
     return _closing_unit(text, left, right, lexicon)
 
 
-@uncounted
+@kernel(counted=False)
 def _closing_stop(text: _Bytes, left: int, last: int, marks: _Bytes) -> int:
     """Of the full stop at `last`, and those before it."""
     first = last
@@ -242,7 +241,7 @@ def _closing_stop(text: _Bytes, left: int, last: int, marks: _Bytes) -> int:
     return 1 if marks[earlier] & CAPITAL or of_degrees else 0
 
 
-@uncounted
+@kernel(counted=False)
 def _closing_amount(text: _Bytes, left: int, last: int, right: int) -> int:
     """Of the currency, `%` or `+` at `last`, which come off behind a digit."""
     if is_digit(text[last - 1]):
@@ -258,7 +257,7 @@ def _closing_amount(text: _Bytes, left: int, last: int, right: int) -> int:
     return 0
 
 
-@uncounted
+@kernel(counted=False)
 def _closing_unit(text: _Bytes, left: int, right: int, lexicon: Lexicon) -> int:
     first = right
     while first > left and right - first <= LONGEST_UNIT and not is_digit(text[first - 1]):
@@ -268,7 +267,7 @@ def _closing_unit(text: _Bytes, left: int, right: int, lexicon: Lexicon) -> int:
     return 0
 
 
-@uncounted
+@kernel(counted=False)
 def _cut_within(text: _Bytes, left: int, right: int, marks: _Bytes, cuts: _Bytes) -> int:
     """Cut what no mark comes off, unless it is an address; returns how often."""
     found = 0
@@ -297,7 +296,7 @@ def _cut_within(text: _Bytes, left: int, right: int, marks: _Bytes, cuts: _Bytes
     return 2 * found
 
 
-@uncounted
+@kernel(counted=False)
 def _cutting(
     text: _Bytes, position: int, size: int, right: int, code: _Number, previous: _Number, marks: _Bytes
 ) -> int:
