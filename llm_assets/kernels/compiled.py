@@ -72,7 +72,7 @@ class CompiledCode(caching._Cache):  # pyright: ignore[reportPrivateUsage]
             return
         key = self._key(sig, data.codegen)
         if not self._kept.save(_short(key), dumps((key, data._reduce()))):
-            _say_once(f"no folder for it can be written: set {PLACE_VARIABLE} to one that can")
+            _say_once(f"no folder for compiled code can be written; set {PLACE_VARIABLE} to one that can")
 
     @cached_property
     def _kept(self) -> Kept | None:
