@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from llm_assets.components.presentation import partition_metadata
+from llm_assets.components.presentation.metadata import partition_metadata
 from llm_assets.contract.link import Check, Link, Outcome, Work
 from llm_assets.resources.data_store import DataStore, Engine
 from llm_assets.store.manifest import Staged

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llm_assets.kernels.arrow import column
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.shards.shard_set import DocumentLengths, ShardSet, ShardSetMissingError
@@ -95,4 +96,10 @@ def all_lengths(shards: ShardSet) -> Iterator[DocumentLengths]:
 def row_schema(shards: ShardSet) -> pa.Schema:
     """Columns of the rows of a set, as its shards have them."""
     ids = pa.list_(pa.type_for_alias(shards.index.dtype), shards.sequence_length)
-    return pa.schema([("input_ids", ids), ("document_lengths", pa.list_(pa.int32()))])
+    lengths = pa.list_(pa.int32())
+    return pa.schema(
+        [
+            column("input_ids", ids, "token ids of a row; where the documents end, the rest is padding"),
+            column("document_lengths", lengths, "tokens of each document, or piece of one, in the row"),
+        ]
+    )

@@ -1,10 +1,21 @@
-"""The few views of Arrow buffers that several modules need: numpy arrays over memory that Arrow owns."""
+"""What several modules need of Arrow: columns with their meaning, and numpy arrays over memory that Arrow owns."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+
+def column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
+    """A column that says what it is, in the place where Delta tables keep it: Spark and the UI show it."""
+    return pa.field(name, kind, nullable=nullable, metadata={"comment": meaning})
+
+
+def meaning(field: pa.Field) -> str | None:
+    """What a column is; None where it does not say."""
+    comment = (field.metadata or {}).get(b"comment")
+    return None if comment is None else comment.decode()
 
 
 def string_buffers(values: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:

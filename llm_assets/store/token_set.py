@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
+from llm_assets.kernels.arrow import column
 from llm_assets.store.digest import content_digest
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
@@ -24,12 +25,13 @@ INDEX = "index.json"
 
 def token_schema(dtype: str) -> pa.Schema:
     """Columns of a token set; `dtype` is `uint16` or `uint32`."""
+    ids = pa.large_list(pa.field("item", pa.type_for_alias(dtype), nullable=False))
     return pa.schema(
         [
-            pa.field("doc_id", pa.binary(16)),
-            pa.field("file", pa.large_string()),
-            pa.field("record", pa.int64()),
-            pa.field("input_ids", pa.large_list(pa.field("item", pa.type_for_alias(dtype), nullable=False))),
+            column("doc_id", pa.binary(16), "the document, as in `raw`"),
+            column("file", pa.large_string(), "landed file, below the snapshot's folder"),
+            column("record", pa.int64(), "number of the record in its file, from 1"),
+            column("input_ids", ids, "token ids of the document, the end-of-document token last"),
         ]
     )
 

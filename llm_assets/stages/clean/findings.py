@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.kernels.arrow import column
 from llm_assets.stages.clean.judge import Verdicts, judge
 from llm_assets.stages.clean.language.language import CONFIDENCE, LANGUAGE, judge_language
 from llm_assets.stages.clean.measure.measure import STATISTICS_TYPE
@@ -22,11 +23,11 @@ from llm_assets.stages.clean.pii.apply import COUNTS_TYPE
 SCORE_TYPE: Final = pa.struct([("statistic", pa.large_string()), ("value", pa.float64())])
 
 FINDINGS: Final = (
-    pa.field("statistics", STATISTICS_TYPE),
-    pa.field(LANGUAGE, pa.large_string()),
-    pa.field(CONFIDENCE, pa.float64()),
-    pa.field("pii", COUNTS_TYPE),
-    pa.field("scores", pa.list_(SCORE_TYPE)),
+    column("statistics", STATISTICS_TYPE, "numbers measured of the text as cleaning left it"),
+    column(LANGUAGE, pa.large_string(), "language that the model finds likeliest"),
+    column(CONFIDENCE, pa.float64(), "how sure the model is of the language, from 0 to 1"),
+    column("pii", COUNTS_TYPE, "spans of each kind of PII, before any was masked"),
+    column("scores", pa.list_(SCORE_TYPE), "hits of each blocklist and score of each quality model"),
 )
 """The columns a verdict follows from. Of a document that could not be processed all are null; what a source does not
 look at is null in all its documents. `scores` holds the statistics whose names a source chooses: of its blocklists

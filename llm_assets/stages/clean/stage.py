@@ -22,7 +22,7 @@ from blake3 import blake3
 
 from llm_assets.contract.by_hash import assign
 from llm_assets.contract.stage import Disposition, StageOutput, code_version
-from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.kernels.arrow import byte_lengths, column
 from llm_assets.kernels.unicode_classes import UNICODE_VERSION
 from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
 from llm_assets.stages.clean.custom import documents_of, edited, measured
@@ -43,6 +43,7 @@ from llm_assets.store.ledger import Count, Ledger
 VERSION: Final = "4"
 
 CONTENT_HASH_BYTES: Final = 16
+_HASH: Final = pa.binary(CONTENT_HASH_BYTES)
 
 PROCESSING_ERROR: Final = "processing_error"
 """What documents that no engine could process are quarantined for."""
@@ -51,31 +52,29 @@ _PROCESSING_ERRORS: Final = (ValueError, RuntimeError, ArithmeticError, LookupEr
 _URL: Final = "$.url"
 
 _CARRIED: Final = (
-    pa.field("doc_id", pa.binary(16), nullable=False),
-    pa.field("id", pa.large_string()),
-    pa.field("text", pa.large_string(), nullable=False),
-    pa.field("metadata", pa.large_string()),
-    pa.field("file", pa.large_string(), nullable=False),
-    pa.field("record", pa.int64(), nullable=False),
-    pa.field("byte_offset", pa.int64()),
+    column("doc_id", pa.binary(16), "the document, as in `raw`", nullable=False),
+    column("id", pa.large_string(), "the record's own id; null where it has none"),
+    column("text", pa.large_string(), "the text as cleaning left it; in quarantine as it came", nullable=False),
+    column("metadata", pa.large_string(), "all other fields of the record: a JSON object with sorted keys"),
+    column("file", pa.large_string(), "landed file, below the snapshot's folder", nullable=False),
+    column("record", pa.int64(), "number of the record in its file, from 1", nullable=False),
+    column("byte_offset", pa.int64(), "where the record begins in the decompressed file, where that is known"),
 )
 
 CLEANED_SCHEMA: Final = pa.schema(
     [
         *_CARRIED,
-        pa.field("content_hash", pa.binary(CONTENT_HASH_BYTES), nullable=False),
+        column("content_hash", _HASH, "first 16 bytes of the BLAKE3 of the text in UTF-8", nullable=False),
         *FINDINGS,
-        pa.field("labels", LABELS_TYPE),
-        pa.field("split", pa.large_string()),
-        pa.field("fold", pa.int32()),
-        pa.field("shard", pa.int32()),
-        pa.field("reasons", REASONS_TYPE, nullable=False),
-        pa.field("error", pa.large_string()),
+        column("labels", LABELS_TYPE, "the blocklists with too many hits"),
+        column("split", pa.large_string(), "the split it belongs to; null where the source has none"),
+        column("fold", pa.int32(), "its fold of a cross-validation; null where the source has none"),
+        column("shard", pa.int32(), "its shard by the hash of its id; null where the source has none"),
+        column("reasons", REASONS_TYPE, "every rule that it breaks, with value and threshold", nullable=False),
+        column("error", pa.large_string(), "why it could not be processed; null but in quarantine"),
     ]
 )
-"""`text` is as cleaning left it; `content_hash` is the first 16 bytes of the BLAKE3 of its UTF-8; `FINDINGS` are of it
-too, but `pii`, which counts the spans before they were masked. `labels` are the blocklists with too many hits.
-`error` says why a quarantined document could not be processed; its text is as it came, all that is measured null."""
+"""Columns of a cleaned row. Of a document in quarantine all that is measured is null."""
 
 
 @dataclass(frozen=True)

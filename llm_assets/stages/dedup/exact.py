@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from llm_assets.contract.stage import Disposition, Parameters, StageOutput, code_version
-from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.kernels.arrow import byte_lengths, column
 from llm_assets.store.ledger import Count, Ledger
 
 VERSION = "1"
@@ -24,13 +24,13 @@ DUPLICATE = "exact_duplicate"
 
 VERDICT_SCHEMA = pa.schema(
     [
-        pa.field("doc_id", pa.binary(16)),
-        pa.field("file", pa.large_string()),
-        pa.field("record", pa.int64()),
-        pa.field("kept", pa.bool_()),
-        pa.field("partner_doc_id", pa.binary(16)),
-        pa.field("partner_snapshot", pa.large_string()),
-        pa.field("similarity", pa.float64()),
+        column("doc_id", pa.binary(16), "the document, as in `raw`"),
+        column("file", pa.large_string(), "landed file, below the snapshot's folder"),
+        column("record", pa.int64(), "number of the record in its file, from 1"),
+        column("kept", pa.bool_(), "whether the document stays"),
+        column("partner_doc_id", pa.binary(16), "the earlier document that it is a copy of; null where it stays"),
+        column("partner_snapshot", pa.large_string(), "snapshot of that earlier document"),
+        column("similarity", pa.float64(), "how similar the two are, from 0 to 1"),
     ]
 )
 """One row per cleaned document, in the same order. The partner is the earlier document that it equals. Copies with

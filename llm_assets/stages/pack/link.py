@@ -24,10 +24,12 @@ from llm_assets.contract.shard_partition import (
     StagedShards,
     all_lengths,
     begin_shards,
+    row_schema,
     shards_manifest,
     write_provenance,
 )
 from llm_assets.contract.stage import code_version
+from llm_assets.kernels.arrow import column
 from llm_assets.stages.pack.plan import PackParameters, RowPlan, plan_rows
 from llm_assets.stages.pack.recount import ORIGIN, Recount
 from llm_assets.stages.pack.rows import DocumentTokens, document_lengths, gather_rows
@@ -53,16 +55,16 @@ ROWS_FULL = Check("rows_full", f"At least {MIN_FILL:.0%} of the room in the rows
 
 PROVENANCE_SCHEMA = pa.schema(
     [
-        pa.field("row", pa.int64()),
-        pa.field("start", pa.int32()),
-        pa.field("length", pa.int32()),
-        pa.field("doc_id", pa.binary(16)),
-        pa.field("document_start", pa.int64()),
-        pa.field("file", pa.large_string()),
-        pa.field("record", pa.int64()),
+        column("row", pa.int64(), "row that the piece is in"),
+        column("start", pa.int32(), "place of its first token in the row"),
+        column("length", pa.int32(), "tokens of the piece"),
+        column("doc_id", pa.binary(16), "the document, as in `raw`"),
+        column("document_start", pa.int64(), "tokens of the document that went before the piece"),
+        column("file", pa.large_string(), "landed file, below the snapshot's folder"),
+        column("record", pa.int64(), "number of the record in its file, from 1"),
     ]
 )
-"""Row, first token in the row, tokens; the document, and how many of its tokens went before."""
+"""Columns of the provenance of rows, a record for each piece of a document."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,7 @@ class PackedLink(Link[StagedShards]):
         return Description(
             rows=staged.shards.rows,
             bytes=staged.size,
-            columns=pa.schema(
-                [
-                    ("input_ids", pa.list_(pa.uint32(), staged.shards.sequence_length)),
-                    ("document_lengths", pa.list_(pa.int32())),
-                ]
-            ),
+            columns=row_schema(staged.shards),
             values={"tokens": staged.shards.index.tokens, **staged.manifest.details["statistics"]},
             histograms={"Documents in a row": Histogram.of(concatenated(documents_per_row))},
         )

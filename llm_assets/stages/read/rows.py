@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from llm_assets.contract.stage import Disposition, StageOutput
-from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.kernels.arrow import byte_lengths, column
 from llm_assets.stages.read.records import (
     DOC_ID_BYTES,
     RAW_LIMIT,
@@ -31,21 +31,20 @@ BATCH_ROWS = 1 << 16
 
 RAW_SCHEMA = pa.schema(
     [
-        pa.field("doc_id", pa.binary(DOC_ID_BYTES)),
-        pa.field("id", pa.large_string()),
-        pa.field("text", pa.large_string()),
-        pa.field("metadata", pa.large_string()),
-        pa.field("file", pa.large_string(), nullable=False),
-        pa.field("record", pa.int64(), nullable=False),
-        pa.field("byte_offset", pa.int64()),
-        pa.field("error", pa.large_string()),
-        pa.field("error_detail", pa.large_string()),
-        pa.field("raw", pa.large_binary()),
-        pa.field("records", pa.int64(), nullable=False),
+        column("doc_id", pa.binary(DOC_ID_BYTES), "hash of the record's own id and its text; null in quarantine"),
+        column("id", pa.large_string(), "the record's own id; null where it has none"),
+        column("text", pa.large_string(), "the text as it came; null in quarantine"),
+        column("metadata", pa.large_string(), "all other fields of the record: a JSON object with sorted keys"),
+        column("file", pa.large_string(), "landed file, below the snapshot's folder", nullable=False),
+        column("record", pa.int64(), "number of the record in its file, from 1", nullable=False),
+        column("byte_offset", pa.int64(), "where the record begins in the decompressed file, where that is known"),
+        column("error", pa.large_string(), "kind of error that put it in quarantine; null in documents"),
+        column("error_detail", pa.large_string(), "what the reader said of the error"),
+        column("raw", pa.large_binary(), "the record in quarantine, or its beginning"),
+        column("records", pa.int64(), "input records that the row stands for", nullable=False),
     ]
 )
-"""Columns of a raw row. `doc_id` and `text` are null in quarantine; `error`, `error_detail` and `raw` are null in
-documents. `metadata` is a JSON object with sorted keys. `records` is how many input records the row stands for."""
+"""Columns of a raw row, a document or what could not be read."""
 
 
 def _strings(values: list[bytes | None]) -> pa.Array:

@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from llm_assets.contract.link import Check, Description, Link, MissingInputError, Outcome, Work
 from llm_assets.contract.shard_partition import open_shards
 from llm_assets.contract.stage import Parameters, code_version
+from llm_assets.kernels.arrow import column
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.version.validation_set import committed_validation_set, validation_set_input
 from llm_assets.stages.smoke_train.trial import Chosen, by_source
@@ -182,7 +183,12 @@ class SmokeTrainLink(Link[StagedReport]):
         return Description(
             rows=len(losses),
             bytes=len(staged.data),
-            columns=pa.schema([("step", pa.int64()), ("loss", pa.float64())]),
+            columns=pa.schema(
+                [
+                    column("step", pa.int64(), "step of training, from 1"),
+                    column("loss", pa.float64(), "loss, nats per token"),
+                ]
+            ),
             values=values,
             curves={"Loss by step, nats": losses},
         )

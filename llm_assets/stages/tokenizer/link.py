@@ -19,6 +19,7 @@ from llm_assets.contract.frozen import FrozenLink, TrainingSnapshot, TrainingSou
 from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import Check, Description, Outcome, Work
 from llm_assets.contract.stage import Parameters, code_version
+from llm_assets.kernels.arrow import column
 from llm_assets.stages.dedup.link import DedupedLink, open_deduped
 from llm_assets.stages.tokenize.encode import FrozenTokenizer, TokenizerError
 from llm_assets.stages.tokenizer.train import VERSION, first_bytes, train_byte_level_bpe
@@ -170,7 +171,12 @@ class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
         return Description(
             rows=tokenizer.vocabulary_size,
             bytes=len(staged.json_text.encode()),
-            columns=pa.schema([("token", pa.string()), ("id", pa.int64())]),
+            columns=pa.schema(
+                [
+                    column("token", pa.string(), "the token as the tokenizer writes it"),
+                    column("id", pa.int64(), "its id"),
+                ]
+            ),
             values={
                 "vocabulary_size": tokenizer.vocabulary_size,
                 "fingerprint": staged.manifest.digest,

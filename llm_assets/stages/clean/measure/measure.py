@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.kernels.arrow import column
 from llm_assets.kernels.unicode_classes import class_table
 from llm_assets.stages.clean.edit import phrases
 from llm_assets.stages.clean.measure import count, lines, ngrams
@@ -97,7 +98,7 @@ whatever else follows a terminal mark from U+3000 on, of scripts without spaces.
 ASCII letters.
 """
 
-STATISTICS_TYPE: Final = pa.struct([pa.field(each.name, each.type) for each in STATISTICS])
+STATISTICS_TYPE: Final = pa.struct([column(each.name, each.type, each.meaning) for each in STATISTICS])
 
 _STRIDE: Final = 1 << 17  # Bytes: what is written down of the words should still be in the cache when it is read.
 # Of an entropy: machines whose logarithms differ in the last bit still agree.

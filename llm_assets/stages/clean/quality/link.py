@@ -21,6 +21,7 @@ from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import Check, Description, Outcome, Work
 from llm_assets.contract.samples import SAMPLE_ROWS, preview
 from llm_assets.contract.stage import Disposition, code_version
+from llm_assets.kernels.arrow import column
 from llm_assets.stages.clean.quality.contract import QualityModelError
 from llm_assets.stages.clean.quality.draw import Drawn, amount, draw
 from llm_assets.stages.clean.quality.evaluate import Evaluation, Scores
@@ -170,7 +171,7 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
         return Description(
             rows=staged.manifest.ledger.kept.documents,
             bytes=staged.model.size,
-            columns=pa.schema([("score", pa.float64())]),
+            columns=pa.schema([column("score", pa.float64(), "how good a document is, from 0 to 1")]),
             values=_values(staged),
             histograms=_histograms(held_out.evaluation) if held_out else {},
             samples=_samples(held_out) if held_out else {},

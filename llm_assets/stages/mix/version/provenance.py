@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llm_assets.contract.shard_partition import PROVENANCE
+from llm_assets.kernels.arrow import column
 from llm_assets.stages.mix.plan import MixturePlan
 from llm_assets.stages.mix.version.pool import Pool
 from llm_assets.store.shards.shard_set import ShardSet
@@ -21,13 +22,13 @@ ROWS_PER_BATCH = 1 << 16
 
 MIX_PROVENANCE_SCHEMA = pa.schema(
     [
-        pa.field("row", pa.int64()),
-        pa.field("source", pa.large_string()),
-        pa.field("snapshot", pa.large_string()),
-        pa.field("packed_row", pa.int64()),
+        column("row", pa.int64(), "row of the mixture"),
+        column("source", pa.large_string(), "source that the row is of"),
+        column("snapshot", pa.large_string(), "snapshot of the source"),
+        column("packed_row", pa.int64(), "row of the packed snapshot that this one is a copy of"),
     ]
 )
-"""Row of the mixture; the source, snapshot and row of the packed set that it is a copy of."""
+"""Columns of the provenance of a mixture, a record for each row."""
 
 
 def provenance(plan: MixturePlan, pool: Pool) -> Iterator[pa.RecordBatch]:
