@@ -37,7 +37,7 @@ def _make(link: Link[Any], store: Store, workers: int, stopwatch: Stopwatch) -> 
     with stopwatch.phase(link.asset):
         staged: Staged = link.make(Work(store, LocalEngine(workers), SNAPSHOT))
         failed = [outcome for outcome in link.check(staged, store) if not outcome.passed]
-        link.describe(staged)
+        link.describe(staged, store)
         blocking = {check.name for check in link.checks if check.blocking}
         if any(outcome.check in blocking for outcome in failed):
             raise SystemExit(f"{link.asset} failed its checks: {'; '.join(outcome.message for outcome in failed)}")

@@ -4,6 +4,7 @@ Guarantees that a partition that fails a blocking check is never committed: its 
 was staged is deleted, and the run fails, so no other run ever reads it.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,13 +75,15 @@ def link_asset(link: AnyLink, facts: AssetFacts) -> dg.AssetsDefinition:
 
 
 def _materialize(link: AnyLink, work: Work) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Staged]]:
+    begun = time.perf_counter()
     staged: Staged = link.make(work)
+    seconds = time.perf_counter() - begun
     try:
         outcomes = list(link.check(staged, work.store))
         for outcome in outcomes:
             yield _result(link, outcome)
         _refuse_failed(link, staged, work, outcomes)
-        metadata = partition_metadata(staged.manifest, link.describe(staged), staged.uri)
+        metadata = partition_metadata(staged.manifest, link.describe(staged, work.store), staged.uri, seconds)
     except BaseException:
         staged.discard()
         raise

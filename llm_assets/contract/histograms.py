@@ -15,6 +15,8 @@ import numpy.typing as npt
 BINS: Final = 40
 _LONG_TAIL: Final = 100
 _FRACTIONS_END: Final = 10
+_APART: Final = 1e-9
+_TINY: Final = 1e-300
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,16 @@ class ValueRange:
         if self.is_empty:
             return np.zeros(1)
         if not self.has_long_tail:
-            return np.histogram_bin_edges([self.low, self.high], BINS)
+            room = self._room
+            return np.linspace(self.low - room, self.high + room, BINS + 1)
         edges = np.geomspace(self.low_positive, self.high, BINS + 1)
         return np.concatenate([[0.0], edges]) if self.low < self.low_positive else edges
+
+    @property
+    def _room(self) -> float:
+        """What is added on both sides of numbers that lie too close together for bins between them."""
+        size = max(abs(self.low), abs(self.high))
+        return max(0.5, _APART * size) if self.high - self.low <= _APART * size + _TINY else 0.0
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,16 @@ class Outcome:
 class Description:
     """What a person looks at: sizes, distributions, samples. All of it computed from the staged data.
 
-    `tables` are counts and their like. `reasons` is the order in which reasons for dropping count, where there is one.
-    `curves` are values at step 1, 2, … by title, float64 [steps].
+    `worked_bytes` is what was worked through to make it, where its speed says something; `values` that are None are
+    not known. `tables` are counts and their like. `reasons` is the order in which reasons for dropping count, where
+    there is one. `curves` are values at step 1, 2, … by title, float64 [steps].
     """
 
     rows: int
     bytes: int
     columns: pa.Schema
-    values: Mapping[str, float | int | str] = field(default_factory=dict[str, float | int | str])
+    worked_bytes: int | None = None
+    values: Mapping[str, float | int | str | None] = field(default_factory=dict[str, float | int | str | None])
     histograms: Mapping[str, Histogram] = field(default_factory=dict[str, Histogram])
     samples: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict[str, Sequence[Mapping[str, str]]])
     tables: Mapping[str, Sequence[Mapping[str, str | int]]] = field(
@@ -133,7 +135,7 @@ class Link(ABC, Generic[StagedT]):
         """An outcome for each of `checks`."""
 
     @abstractmethod
-    def describe(self, staged: StagedT) -> Description:
+    def describe(self, staged: StagedT, store: Store) -> Description:
         """What a person looks at."""
 
     def fingerprint(self, store: Store, partition: str) -> str | None:

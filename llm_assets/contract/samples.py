@@ -23,12 +23,16 @@ def preview(text: str, length: int = PREVIEW_CHARACTERS) -> str:
     return one_line[: length - 1] + "…"
 
 
+def spread(count: int) -> npt.NDArray[np.int64]:
+    """Places of some of so many rows, from the first to the last, int64 [at most `SAMPLE_ROWS`]."""
+    return np.linspace(0, count - 1, min(SAMPLE_ROWS, count)).astype(np.int64)
+
+
 def sample_rows(batch: pa.RecordBatch | pa.Table | None) -> list[Mapping[str, str]]:
     """Some rows spread over a batch, every value as a short text."""
     if batch is None or batch.num_rows == 0:
         return []
-    places = sorted({int(p) for p in np.linspace(0, batch.num_rows - 1, min(SAMPLE_ROWS, batch.num_rows))})
-    rows = batch.take(pa.array(places, pa.int64())).to_pylist()
+    rows = batch.take(pa.array(spread(batch.num_rows))).to_pylist()
     return [{name: _shown(value) for name, value in row.items()} for row in rows]
 
 

@@ -94,6 +94,11 @@ class Ledger:
         """Kept, dropped and quarantined together: equal to `incoming` where the ledger balances."""
         return self.kept + self.dropped_total + self.quarantined_total
 
+    def share(self, part: Count) -> float | None:
+        """A part of what came in as a share of it, from 0 to 1, in `unit`; None where nothing came in."""
+        whole = self.incoming.amount(self.unit)
+        return part.amount(self.unit) / whole if whole else None
+
     @property
     def unit(self) -> str:
         """The unit in which the input is counted: "rows" for a mixture and reports on it, else "documents"."""
@@ -101,9 +106,9 @@ class Ledger:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The units that apply to this ledger, in the order of `UNITS`; documents where nothing is counted."""
-        counted = {unit for unit in ("documents", "rows") for count in self._counts() if count.amount(unit)}
-        return tuple(unit for unit in UNITS if unit in {"bytes", "tokens", *(counted or {"documents"})})
+        """The units that apply to this ledger, in the order of `UNITS`; documents and bytes where it is empty."""
+        counted = {unit for unit in UNITS for count in self._counts() if count.amount(unit)}
+        return tuple(unit for unit in UNITS if unit in (counted or {"documents", "bytes"}))
 
     def _counts(self) -> Iterator[Count]:
         yield from (self.incoming, self.kept, self.output)

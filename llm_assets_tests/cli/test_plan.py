@@ -132,7 +132,7 @@ def test_the_plan_is_what_is_made(project: PackedProject, plan: Plan) -> None:
         of_phases = [phase for phase in planned["phases"] if phase["source"] == use["source"]]
         assert sum(phase["rows"] for phase in of_phases) == use["rows"]
         assert sum(phase["repetitions"] for phase in of_phases) == pytest.approx(use["repetitions"])
-    described = link.describe(staged).tables
+    described = link.describe(staged, project.store).tables
     shares = {(each["phase"], each["source"]): each["rows"] for each in described["shares"]}
     assert shares == {(p["phase"], p["source"]): p["rows"] for p in planned["phases"] if p["share"]}
     assert {each["source"]: each["rows"] for each in described["sources"]} == index.rows_by_source
@@ -271,7 +271,8 @@ def test_a_source_that_is_not_there_yet_may_have_a_share_of_0(plan: Plan, projec
         version = link.versions(project.store).register(link.recipe(project.store))
         staged = link.make(Work(project.store, LocalEngine(2), version))
         assert all(outcome.passed for outcome in link.check(staged, project.store))
-        assert {each["source"]: each["packed"] for each in link.describe(staged).tables["sources"]}["later"] == 0
+        sources = link.describe(staged, project.store).tables["sources"]
+        assert {each["source"]: each["packed"] for each in sources}["later"] == 0
         staged.discard()
         refused = plan("  sources: [web, later]\n")
         assert refused.exit_code == 2 and "later/packed has no snapshot that is up to date" in refused.stderr

@@ -94,7 +94,7 @@ def test_dagster_trains_checks_and_commits_it(load: Load, store: Store) -> None:
     assert result.success
     (made,) = result.asset_materializations_for_node("models__encyclopedic")
     assert made.metadata["held_out_accuracy"].value == 1.0
-    assert "data:image/png" in str(made.metadata["held_out_scores_good_documents"].value)
+    assert "Held\\-out scores of good documents" in str(made.metadata["report"].value)
     assert made.metadata["sample_good_with_the_lowest_scores"].value.records
     assert {check.check_name for check in result.get_asset_check_evaluations() if check.passed} == {
         "model_scores",

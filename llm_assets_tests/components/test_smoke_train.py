@@ -8,13 +8,11 @@ from itertools import count
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
 import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 
 from llm_assets.cli.run import Runner
 from llm_assets.cli.status import PartitionStatus, project_status
-from llm_assets.components.presentation import draw_curve
 from llm_assets.components.project import Project, load_project
 from llm_assets.contract.link import State
 from llm_assets.definitions import build_defs
@@ -95,7 +93,7 @@ def test_what_it_finds_is_shown_and_blocks_nothing_but_itself(load: Load, store:
         check = evaluated.dagster_event.asset_check_evaluation_data
         assert not check.passed and check.severity is dg.AssetCheckSeverity.WARN
         metadata = materialization.asset_materialization.metadata
-        assert str(metadata["loss_by_step_nats"].value).startswith("![plot](data:image/png;base64,")
+        assert "![Loss by step\\, nats](data:image/svg+xml;base64," in str(metadata["report"].value)
         assert metadata["held_out_is"].value == "8 of the 9 rows of the version's validation set"
         assert metadata["held_out_rows_web"].value == 8 and metadata["held_out_tokens_web"].value > 500
         assert 1 < metadata["held_out_bits_per_byte_web"].value < 9 and metadata["tokens_per_second"].value > 0
@@ -133,10 +131,3 @@ def test_wrong_yaml_is_refused_with_line_field_and_reason(load: Load, yaml: str,
     while error is not None:
         told, error = f"{told}\n{error}", error.__cause__
     assert all(part in told for part in [*says, "defs.yaml:7"]), told
-
-
-def test_curves_of_any_length_are_drawn() -> None:
-    for values in ([], [1.0], [float("nan"), 2.0, 1.0], list(range(205))):
-        (axes,) = draw_curve("Loss", np.array(values, np.float64)).axes
-        assert len(axes.lines[0].get_xdata()) == len(values)
-        assert len(axes.lines) == 1 or len(axes.lines[1].get_xdata()) == min(20, len(values))

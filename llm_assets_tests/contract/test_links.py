@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from llm_assets.contract.link import Link, MissingInputError, State, Work
+from llm_assets.kernels.arrow import meaning
 from llm_assets.project import source_links
 from llm_assets.stages.mix.plan import MixParameters
 from llm_assets.stages.pack.plan import PackParameters
@@ -41,9 +42,10 @@ def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(world: World, na
     before, digests = link.committed(world.store, partition), world.digests()
     staged = world.make(link, partition)
     world.outcomes(link, staged)
-    description = link.describe(staged)
+    description = link.describe(staged, world.store)
     assert link.committed(world.store, partition) == before and world.digests() == digests
     assert description.rows > 0 and description.bytes > 0 and len(description.columns) > 0
+    assert all(meaning(field) for field in description.columns)
     staged.commit()
     assert link.committed(world.store, partition) == staged.manifest
     assert staged.uri.startswith(world.store.root.uri)
@@ -89,7 +91,7 @@ def test_the_ledger_balances(made_world: World, name: str) -> None:
     link, partition = link_of(made_world, name)
     manifest = link.committed(made_world.store, partition)
     assert manifest is not None and manifest.ledger.incoming == manifest.ledger.accounted
-    assert manifest.ledger.incoming.documents > 0
+    assert manifest.ledger.incoming.amount(manifest.ledger.unit) > 0
 
 
 class Stop(BaseException):

@@ -46,14 +46,21 @@ def test_what_is_accounted_for() -> None:
 
 def test_json_has_the_units_that_apply() -> None:
     documents = Ledger(incoming=Count(3, 30), dropped={"short": Count(3, 30)})
-    assert documents.as_dict()["kept"] == {"documents": 0, "bytes": 0, "tokens": 0} and documents.unit == "documents"
+    assert documents.as_dict()["kept"] == {"documents": 0, "bytes": 0} and documents.unit == "documents"
     rows = Count(rows=2, bytes=8, tokens=4)
     mixture = Ledger(incoming=rows, kept=rows, output=rows, dropped={"over_share:docs": Count()})
     assert mixture.as_dict()["dropped"] == {"over_share:docs": {"rows": 0, "bytes": 0, "tokens": 0}}
     assert mixture.unit == "rows"
     packed = Ledger(incoming=Count(5, 8, 4), kept=Count(5, 8, 4), output=Count(5, 8, 4, rows=2))
     assert packed.units == ("documents", "rows", "bytes", "tokens") and packed.unit == "documents"
-    assert Ledger().units == ("documents", "bytes", "tokens")
+    assert Ledger().units == ("documents", "bytes")
+
+
+@given(ledgers)
+def test_a_share_is_of_what_came_in(ledger: Ledger) -> None:
+    whole = ledger.incoming.rows or ledger.incoming.documents
+    kept = ledger.kept.rows if ledger.incoming.rows else ledger.kept.documents
+    assert ledger.share(ledger.kept) == (kept / whole if whole else None)
 
 
 @given(counts, st.integers(0, 5))

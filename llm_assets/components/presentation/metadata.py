@@ -1,60 +1,48 @@
-"""What a person sees of a partition in the UI: sizes, ledger, schema, plots, samples. Nothing is decided here."""
+"""Metadata of a partition for the UI: numbers, ledger, columns, samples, and one report. Nothing is counted here.
+
+Guarantees that a number is there only where it is known, so that what Dagster plots over time never shows a 0 for
+what a stage does not have.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
-import re
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from matplotlib.figure import Figure
-from PIL import Image
 
+from llm_assets.components.presentation.report import report_markdown
 from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import Description
+from llm_assets.kernels.arrow import meaning
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
 
-_BLUE, _ORANGE, _GREY = "#3b6fb6", "#d9822b", "#333333"
-_COLOURS = (_BLUE, _ORANGE)
-_SHADES = 32
-_LINES = ("--", ":", "-.")
-_PARTS = 20
+_DIGITS = 6
+"""Significant digits of the edges of a stored histogram."""
 
 
-def partition_metadata(manifest: Manifest, description: Description, uri: str) -> dict[str, Any]:
-    """Metadata of a materialization."""
-    ledger = manifest.ledger
-    metadata: dict[str, Any] = {
+def partition_metadata(manifest: Manifest, description: Description, uri: str, seconds: float) -> dict[str, Any]:
+    """Metadata of a materialization that took so many seconds to make."""
+    ledger, worked = manifest.ledger, description.worked_bytes
+    report = report_markdown(ledger, description)
+    tables = {**{f"sample_{kind}": rows for kind, rows in description.samples.items()}, **description.tables}
+    stored = {title: _stored(histogram) for title, histogram in description.histograms.items()}
+    found: dict[str, Any] = {
         "dagster/partition_row_count": description.rows,
         "dagster/column_schema": column_schema(description.columns),
         "dagster/uri": uri,
-        "rows": description.rows,
         "bytes": description.bytes,
-        "tokens": ledger.output.tokens,
+        "bytes_per_second": worked / seconds if worked and seconds else None,
         "digest": manifest.digest,
         "ledger": ledger_table(ledger),
         **description.values,
+        "report": dg.MetadataValue.md(report) if report else None,
+        "histograms": dg.MetadataValue.json(stored) if stored else None,
+        **{name: _table(rows) if rows else None for name, rows in tables.items()},
     }
-    if ledger.dropped or ledger.quarantined:
-        metadata["drop_reasons"] = _figure_markdown(draw_waterfall(ledger, description.reasons))
-    for title, histogram in description.histograms.items():
-        metadata[_key(title)] = _figure_markdown(draw_histogram(title, histogram))
-    for title, values in description.curves.items():
-        metadata[_key(title)] = _figure_markdown(draw_curve(title, values))
-    for kind, rows in description.samples.items():
-        if rows:
-            metadata[f"sample_{kind}"] = _table(rows)
-    for name, rows in description.tables.items():
-        if rows:
-            metadata[name] = _table(rows)
-    return metadata
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def ledger_table(ledger: Ledger) -> dg.TableMetadataValue:
@@ -64,21 +52,21 @@ def ledger_table(ledger: Ledger) -> dg.TableMetadataValue:
     lines += [("quarantined", error, count) for error, count in ledger.quarantined.items()]
     lines += [("edited", edit, count) for edit, count in ledger.edits.items()]
     lines.append(("out", "", ledger.output))
-    units = ledger.units
-    records = [
-        dg.TableRecord({"entry": entry, "reason": reason, **count.as_dict(units)}) for entry, reason, count in lines
-    ]
-    columns = [
-        dg.TableColumn("entry", "string"),
-        dg.TableColumn("reason", "string"),
-        *(dg.TableColumn(unit, "int") for unit in units),
-    ]
-    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+    return _table([{"entry": entry, "reason": reason, **count.as_dict(ledger.units)} for entry, reason, count in lines])
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """An Arrow schema as Dagster shows it."""
-    return dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in schema])
+    """An Arrow schema as Dagster shows it, each field of a struct as a column of its own."""
+    return dg.TableSchema([column for field in schema for column in _columns(field, "")])
+
+
+def _columns(field: pa.Field, within: str) -> Iterator[dg.TableColumn]:
+    name = f"{within}{field.name}"
+    nested = pa.types.is_struct(field.type)
+    yield dg.TableColumn(name, "struct" if nested else str(field.type), description=meaning(field))
+    if nested:
+        for place in range(field.type.num_fields):
+            yield from _columns(field.type.field(place), f"{name}.")
 
 
 def _table(rows: Sequence[Mapping[str, str | int]]) -> dg.TableMetadataValue:
@@ -86,77 +74,10 @@ def _table(rows: Sequence[Mapping[str, str | int]]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], schema=dg.TableSchema(columns))
 
 
-def _key(title: str) -> str:
-    """`Length of the kept documents, words` → `length_kept_documents_words`: the UI has little room for keys."""
-    words = re.findall(r"[a-z0-9]+", title.lower())
-    return "_".join(word for word in words if word not in {"a", "in", "of", "the"})
-
-
-def draw_histogram(title: str, histogram: Histogram) -> Figure:
-    """Series on top of each other, and a line at each mark."""
-    figure = Figure(figsize=(6, 2.4), layout="constrained")
-    axes = figure.subplots()
-    edges, below = histogram.edges, np.zeros(len(histogram.edges) - 1, np.int64)
-    for colour, (series, counts) in zip(_COLOURS, histogram.counts.items() if len(below) else (), strict=False):
-        axes.stairs(below + counts, edges, baseline=below, fill=True, color=colour, label=series or None)
-        below = below + counts
-    if histogram.logarithmic:
-        # Linear up to the first edge over 0, so that zeros have a place
-        axes.set_xscale("symlog", linthresh=float(edges[edges > 0][0]))
-    for style, (mark, value) in zip(cycle(_LINES), histogram.marks.items()):
-        axes.axvline(value, color=_GREY, linestyle=style, linewidth=1, label=mark)
-    if histogram.marks or len(histogram.counts) > 1:
-        axes.legend(fontsize=7, framealpha=0.6)
-    axes.set_title(title, fontsize=9, loc="left")
-    axes.tick_params(labelsize=8)
-    return figure
-
-
-def draw_curve(title: str, values: npt.NDArray[np.float64]) -> Figure:
-    """Values at step 1, 2, …, and their mean over every twentieth of the steps."""
-    figure = Figure(figsize=(6, 2.4), layout="constrained")
-    axes = figure.subplots()
-    steps = np.arange(1, len(values) + 1)
-    axes.plot(steps, values, color=_BLUE, linewidth=0.6, alpha=0.5)
-    if len(values):
-        parts = np.array_split(np.stack([steps, values]), min(_PARTS, len(values)), axis=1)
-        axes.plot(*np.array([part.mean(axis=1) for part in parts]).T, color=_ORANGE, linewidth=1.5)
-    axes.set_title(title, fontsize=9, loc="left")
-    axes.tick_params(labelsize=8)
-    return figure
-
-
-def draw_waterfall(ledger: Ledger, order: Sequence[str]) -> Figure:
-    """From what came in, by each reason in their order, down to what was kept: in documents, or in rows."""
-    places = {reason: place for place, reason in enumerate(order)}
-    dropped = sorted(ledger.dropped.items(), key=lambda each: places.get(each[0], len(places)))
-    unit = ledger.unit
-    losses = [(name, count.amount(unit)) for name, count in (*dropped, *ledger.quarantined.items())]
-    incoming = ledger.incoming.amount(unit)
-    left = incoming - np.cumsum([0, *(lost for _, lost in losses)])
-    steps = [("came in", 0, incoming, _BLUE)]
-    steps += [(name, int(rest), lost, _ORANGE) for (name, lost), rest in zip(losses, left[1:], strict=True)]
-    steps.append(("kept", 0, ledger.kept.amount(unit), _BLUE))
-    figure = Figure(figsize=(6, 0.8 + 0.22 * len(steps)), layout="constrained")
-    axes = figure.subplots()
-    labels, starts, sizes, colours = zip(*steps, strict=True)
-    bars = axes.barh(range(len(steps)), sizes, left=starts, color=colours)
-    axes.bar_label(bars, [f" {size:,}" for size in sizes], fontsize=7)
-    axes.set_xlim(0, 1.25 * max(1, incoming))
-    axes.locator_params(axis="x", nbins=4)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_yticks(range(len(steps)), labels, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_title(unit.capitalize(), fontsize=9, loc="left")
-    axes.tick_params(axis="x", labelsize=8)
-    return figure
-
-
-def _figure_markdown(figure: Figure) -> dg.MarkdownMetadataValue:
-    """The figure as a picture of few colours, a quarter of the size: it lies in the event log for good."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=80)
-    reduced = io.BytesIO()
-    Image.open(drawn).convert("RGB").quantize(_SHADES).save(reduced, format="png", optimize=True)
-    data = base64.b64encode(reduced.getvalue()).decode()
-    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{data})")
+def _stored(histogram: Histogram) -> dict[str, Any]:
+    """The numbers of a histogram, for whoever draws or compares them later."""
+    return {
+        "edges": [float(f"{edge:.{_DIGITS}g}") for edge in histogram.edges.tolist()],
+        "counts": {series: counts.tolist() for series, counts in histogram.counts.items()},
+        "marks": dict(histogram.marks),
+    }

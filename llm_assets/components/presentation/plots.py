@@ -73,7 +73,7 @@ def curve_svg(values: npt.NDArray[np.float64]) -> str:
     What is not finite is left out.
     """
     steps = np.flatnonzero(np.isfinite(values))
-    known = np.stack([steps + 1, values[steps]])
+    known = np.stack([(steps + 1).astype(np.float64), values[steps]])
     low, high = (float(known[1].min()), float(known[1].max())) if len(steps) else (0.0, 1.0)
     keys = [_Key("least and greatest", FILLS[0], _SOLID), _Key("mean", FILLS[1], _SOLID)]
     room = (high - low) / 20 or max(abs(high) / 20, 1e-9)
@@ -87,12 +87,12 @@ def curve_svg(values: npt.NDArray[np.float64]) -> str:
 
 
 def waterfall_svg(ledger: Ledger, order: Sequence[str]) -> str:
-    """All documents, minus what each reason took, in the order of the reasons, leaves the kept ones."""
+    """From what came in, by each reason in their order, down to what was kept: in documents, or in rows."""
     bars = _bars(ledger, order)
     names = min(_NAME_WIDTH, max(text_width(name) for name, *_ in bars)) + _GAP
     counts = max(text_width(f"{size:,}") for _, _, size, _ in bars) + 2 * _GAP
     canvas = Canvas(WIDTH, LINE_HEIGHT * len(bars) + _GAP)
-    scale = (WIDTH - names - counts) / max(1, ledger.incoming.documents)
+    scale = (WIDTH - names - counts) / max(1, ledger.incoming.amount(ledger.unit))
     for place, (_, start, size, fill) in enumerate(bars):
         canvas.rectangle(names + start * scale, place * LINE_HEIGHT + 2, size * scale, FONT_SIZE, fill)
     bases = [place * LINE_HEIGHT + FONT_SIZE + 1 for place in range(len(bars))]
@@ -104,15 +104,16 @@ def waterfall_svg(ledger: Ledger, order: Sequence[str]) -> str:
 
 
 def _bars(ledger: Ledger, order: Sequence[str]) -> list[tuple[str, int, int, str]]:
-    """Name, where it begins, documents and colour of each bar."""
+    """Name, where it begins, amount and colour of each bar."""
     places = {reason: place for place, reason in enumerate(order)}
     dropped = sorted(ledger.dropped.items(), key=lambda each: places.get(each[0], len(places)))
-    left = ledger.incoming.documents
+    unit = ledger.unit
+    left = ledger.incoming.amount(unit)
     bars = [("came in", 0, left, FILLS[0])]
     for name, count in (*dropped, *ledger.quarantined.items()):
-        left -= count.documents
-        bars.append((name, left, count.documents, FILLS[1]))
-    return [*bars, ("kept", 0, ledger.kept.documents, FILLS[0])]
+        left -= count.amount(unit)
+        bars.append((name, left, count.amount(unit), FILLS[1]))
+    return [*bars, ("kept", 0, ledger.kept.amount(unit), FILLS[0])]
 
 
 def _horizontal(histogram: Histogram) -> Scale:

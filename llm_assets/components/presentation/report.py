@@ -21,7 +21,10 @@ def report_markdown(ledger: Ledger, description: Description) -> str:
 
 def _plots(ledger: Ledger, description: Description) -> Iterator[tuple[str, str]]:
     if ledger.dropped or ledger.quarantined:
-        yield "Documents that came in, and what took them", waterfall_svg(ledger, description.reasons)
+        yield (
+            f"{ledger.unit.capitalize()}: from what came in to what was kept",
+            waterfall_svg(ledger, description.reasons),
+        )
     for title, histogram in description.histograms.items():
         yield title, histogram_svg(histogram)
     for title, values in description.curves.items():

@@ -61,7 +61,8 @@ class Logarithmic:
         """See `Scale`."""
         if value < self.low:
             return self.zeros * value / self.low
-        return self.zeros + (1 - self.zeros) * math.log(value / self.low) / math.log(self.high / self.low)
+        low, high = math.log(self.low), math.log(self.high)
+        return self.zeros + (1 - self.zeros) * (math.log(value) - low) / (high - low)
 
     def ticks(self) -> list[float]:
         """Powers of ten, some left out where there are many; 0 where it has room."""

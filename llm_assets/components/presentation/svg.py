@@ -1,7 +1,7 @@
 """SVG as text: lines, shapes and words on a canvas.
 
 Guarantees well-formed XML whatever the words are, the same text for the same drawing, and colours that can be read on
-white and on black: a picture inside a page does not learn which of the two the page has. What is drawn is decided above.
+white and on black: a picture does not learn which of the two the page around it has. What is drawn is decided above.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class CleanedLink(DocumentLink):
                 return name, snapshot
         return None
 
-    def describe(self, staged: StagedSnapshot) -> Description:
+    def describe(self, staged: StagedSnapshot, store: Store) -> Description:
         """See `Link`."""
         return describe_cleaned(staged, staged.size, staged.manifest.ledger, self.parameters)
 

@@ -42,6 +42,12 @@ def describe_cleaned(files: SnapshotFiles, size: int, ledger: Ledger, parameters
         rows=ledger.kept.documents,
         bytes=size,
         columns=CLEANED_SCHEMA,
+        worked_bytes=ledger.incoming.bytes,
+        values={
+            "kept_fraction": ledger.share(ledger.kept),
+            "drop_rate": ledger.share(ledger.dropped_total),
+            "quarantine_rate": ledger.share(ledger.quarantined_total),
+        },
         histograms=_histograms(files, found.spans, parameters.rules),
         samples={
             "kept": _examples(files, Disposition.KEPT, ["file", "record", "text"]),

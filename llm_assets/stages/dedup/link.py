@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from llm_assets.contract.documents import DocumentLink
 from llm_assets.contract.link import (
@@ -25,7 +25,6 @@ from llm_assets.contract.link import (
     balance_outcome,
     rate_outcome,
 )
-from llm_assets.contract.samples import sample_rows
 from llm_assets.contract.stage import Disposition
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
@@ -37,6 +36,7 @@ from llm_assets.stages.dedup.exact import (
     DedupStage,
     binary_series,
 )
+from llm_assets.stages.dedup.report import duplicate_samples
 from llm_assets.store.documents import CommittedSnapshot, SnapshotFiles, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name, split_name
@@ -189,27 +189,34 @@ class DedupedLink(DocumentLink):
 
     def _earlier(self, manifest: Manifest, store: Store) -> Iterator[CommittedSnapshot]:
         """The earlier snapshots that the manifest names, in the generations that were judged against."""
-        table = self.cleaned.table(store)
-        for name, judged in manifest.inputs.items():
+        for name in manifest.inputs:
             partition = split_name(name)[1]
-            snapshot = table.snapshot(partition, judged.generation)
-            if snapshot is None:
-                raise MissingInputError(f"the documents of {name} that were judged against are gone")
             if partition != manifest.partition:
-                yield snapshot
+                yield self._judged(store, manifest, partition)
 
-    def describe(self, staged: StagedSnapshot) -> Description:
+    def _judged(self, store: Store, manifest: Manifest, partition: str) -> CommittedSnapshot:
+        """A cleaned snapshot that the manifest names, in the generation that was judged. Raises MissingInputError."""
+        name = partition_name(self.cleaned.asset, partition)
+        snapshot = self.cleaned.table(store).snapshot(partition, manifest.inputs[name].generation)
+        if snapshot is None:
+            raise MissingInputError(f"the documents of {name} that were judged against are gone")
+        return snapshot
+
+    def describe(self, staged: StagedSnapshot, store: Store) -> Description:
         """See `Link`."""
-        dropped = [
-            batch.filter(pc.call_function("invert", [batch["kept"]])) for batch in staged.batches(Disposition.VERDICT)
-        ]
-        rows = pa.Table.from_batches(dropped, VERDICT_SCHEMA)
+        manifest, ledger = staged.manifest, staged.manifest.ledger
+        samples = duplicate_samples(staged, manifest.partition, partial(self._judged, store, manifest))
         return Description(
-            rows=staged.manifest.ledger.kept.documents,
+            rows=ledger.kept.documents,
             bytes=staged.size,
             columns=VERDICT_SCHEMA,
-            values={"judged_against": ", ".join(sorted(staged.manifest.inputs))},
-            samples={"dropped": sample_rows(rows)},
+            worked_bytes=ledger.incoming.bytes,
+            values={
+                "judged_against": ", ".join(sorted(manifest.inputs)),
+                "kept_fraction": ledger.share(ledger.kept),
+                "duplicate_rate": ledger.share(ledger.dropped_total),
+            },
+            samples={"duplicates": samples},
         )
 
 

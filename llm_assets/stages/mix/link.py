@@ -180,14 +180,14 @@ class MixedLink(Link[StagedShards]):
         yield from provenance_outcomes(staged, store)
         yield checksum_outcome(staged)
 
-    def describe(self, staged: StagedShards) -> Description:
+    def describe(self, staged: StagedShards, store: Store) -> Description:
         """See `Link`."""
         index, details = staged.shards.index, staged.manifest.details
         rows = {f"rows_{source}": count for source, count in index.rows_by_source.items()}
         tokens = {f"tokens_{source}": count for source, count in index.tokens_by_source.items()}
         phases = {f"rows_of_phase_{phase['name']}": phase["rows"] for phase in details["plan"]["phases"]}
         held_out = validation_set_of(staged.shards)
-        values: dict[str, int | str] = {
+        values: dict[str, float | int | str | None] = {
             "tokens": index.tokens,
             "recipe": _recipe(details["parameters"]),
             "limited_by": ", ".join(details["limited_by"]) or "the length that was asked for",
@@ -202,6 +202,7 @@ class MixedLink(Link[StagedShards]):
             rows=index.rows,
             bytes=staged.size,
             columns=row_schema(staged.shards),
+            worked_bytes=staged.size,
             values=values,
             histograms={"Documents in a row": Histogram.of(_documents_per_row(staged.shards))},
             tables=mixture_tables(staged.shards, staged.manifest, held_out),

@@ -169,13 +169,14 @@ class PackedLink(Link[StagedShards]):
             {"fill": fill},
         )
 
-    def describe(self, staged: StagedShards) -> Description:
+    def describe(self, staged: StagedShards, store: Store) -> Description:
         """See `Link`."""
         documents_per_row = [np.diff(lengths.offsets) for lengths in all_lengths(staged.shards)]
         return Description(
             rows=staged.shards.rows,
             bytes=staged.size,
             columns=row_schema(staged.shards),
+            worked_bytes=staged.size,
             values={"tokens": staged.shards.index.tokens, **staged.manifest.details["statistics"]},
             histograms={"Documents in a row": Histogram.of(concatenated(documents_per_row))},
         )

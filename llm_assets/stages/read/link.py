@@ -119,7 +119,7 @@ class RawLink(DocumentLink):
             "of the records could not be read",
         )
 
-    def describe(self, staged: StagedSnapshot) -> Description:
+    def describe(self, staged: StagedSnapshot, store: Store) -> Description:
         """See `Link`."""
         lengths = [byte_lengths(batch["text"]) for batch in staged.batches(Disposition.KEPT, ["text"])]
         kept = next(staged.batches(Disposition.KEPT, ["file", "record", "text"]), None)
@@ -127,10 +127,16 @@ class RawLink(DocumentLink):
             staged.batches(Disposition.QUARANTINED, ["file", "record", "byte_offset", "error", "error_detail"]),
             None,
         )
+        ledger = staged.manifest.ledger
         return Description(
-            rows=staged.manifest.ledger.kept.documents,
+            rows=ledger.kept.documents,
             bytes=staged.size,
             columns=RAW_SCHEMA,
+            worked_bytes=ledger.incoming.bytes,
+            values={
+                "kept_fraction": ledger.share(ledger.kept),
+                "quarantine_rate": ledger.share(ledger.quarantined_total),
+            },
             histograms={"Length of the documents, bytes": Histogram.of(concatenated(lengths))},
             samples={"kept": sample_rows(kept), "quarantined": sample_rows(lost)},
         )

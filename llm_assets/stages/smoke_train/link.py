@@ -170,16 +170,16 @@ class SmokeTrainLink(Link[StagedReport]):
         """See `Link`."""
         yield loss_falls(staged.results["losses"], self.parameters.min_fall)
 
-    def describe(self, staged: StagedReport) -> Description:
+    def describe(self, staged: StagedReport, store: Store) -> Description:
         """See `Link`."""
         losses = np.array(staged.results["losses"], np.float64)
         held_out: dict[str, dict[str, float | None]] = staged.results["held_out"]
-        values: dict[str, float | int | str] = {
+        values: dict[str, float | int | str | None] = {
             "held_out_is": staged.manifest.details["held_out_is"],
             **staged.measured,
         }
         for source, found in held_out.items():
-            values |= {f"held_out_{name}_{source}": value for name, value in found.items() if value is not None}
+            values |= {f"held_out_{name}_{source}": value for name, value in found.items()}
         return Description(
             rows=len(losses),
             bytes=len(staged.data),

@@ -136,7 +136,7 @@ class TokenizedLink(Link[StagedTokenSet]):
         message = f"{differing} of {compared} sampled documents have other ids than the reference gives"
         return Outcome(IDS_MATCH_REFERENCE.name, differing == 0, message, {"compared": compared})
 
-    def describe(self, staged: StagedTokenSet) -> Description:
+    def describe(self, staged: StagedTokenSet, store: Store) -> Description:
         """See `Link`."""
         lengths = [_lengths(batch) for batch in staged.batches()]
         first = next(staged.batches(), None)
@@ -146,7 +146,8 @@ class TokenizedLink(Link[StagedTokenSet]):
             rows=staged.documents,
             bytes=staged.size,
             columns=token_schema(staged.dtype),
-            values={"tokens": tokens, "bytes_per_token": text_bytes / tokens if tokens else 0.0},
+            worked_bytes=text_bytes,
+            values={"tokens": tokens, "bytes_per_token": text_bytes / tokens if tokens else None},
             histograms={"Length of the documents, tokens": Histogram.of(concatenated(lengths))},
             samples={"kept": sample_rows(first)},
         )

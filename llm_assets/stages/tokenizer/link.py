@@ -163,7 +163,7 @@ class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
         lost = sum(text != back for text, back in zip(texts.to_pylist(), decoded, strict=True))
         yield Outcome(ROUND_TRIP.name, lost == 0, f"{lost} of {len(texts)} texts do not come back from their ids")
 
-    def describe(self, staged: StagedTokenizer) -> Description:
+    def describe(self, staged: StagedTokenizer, store: Store) -> Description:
         """See `Link`."""
         tokenizer = FrozenTokenizer.of(staged.json_text, self.parameters.end_of_document)
         vocabulary = tokenizer.reference.get_vocab()

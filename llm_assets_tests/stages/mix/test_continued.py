@@ -122,7 +122,7 @@ def test_tables_of_a_continuation(world: World) -> None:
     link = mixture(world, "next", shares={"docs": 3, "code": 1}, continues="demo@v1", from_row=6, max_repetitions=3)
     version = link.versions(world.store).register(link.recipe(world.store))
     staged = world.make(link, version)
-    described = link.describe(staged)
+    described = link.describe(staged, world.store)
     recipe = json.loads(str(described.values["recipe"]))
     assert recipe == {"shares": {"code": 1, "docs": 3}, "continues": "demo@v1", "from_row": 6, "max_repetitions": 3}
     sources = {each["source"]: each for each in described.tables["sources"]}
@@ -146,7 +146,7 @@ def test_a_source_that_grew_after_a_lap_is_accounted_for(world: World) -> None:
     assert all(outcome.passed for outcome in world.outcomes(link, staged).values())
     offered = staged.manifest.details["offered"]
     assert offered["docs/packed[2026-01]"] == 3 and offered["docs/packed[2026-03]"] == 2
-    tables = link.describe(staged).tables
+    tables = link.describe(staged, world.store).tables
     (docs,) = tables["sources"]
     in_phases = sum(float(each["repetitions"]) for each in tables["shares"])
     stream = PlannedMixture.of(world.store, link.recipe(world.store)).plan.sources[0].stream

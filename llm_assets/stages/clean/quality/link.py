@@ -165,7 +165,7 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
             {"minimum": self.min_accuracy, **found},
         )
 
-    def describe(self, staged: StagedQualityModel) -> Description:
+    def describe(self, staged: StagedQualityModel, store: Store) -> Description:
         """See `Link`. Scores and samples are there where the model was trained just now."""
         held_out = staged.held_out
         return Description(
@@ -212,9 +212,12 @@ def _class_details(drawn: Drawn) -> dict[str, dict[str, dict[str, int]]]:
     }
 
 
-def _values(staged: StagedQualityModel) -> dict[str, float | int | str]:
+def _values(staged: StagedQualityModel) -> dict[str, float | int | str | None]:
     details = staged.manifest.details
-    values: dict[str, float | int | str] = {"kind": staged.model.kind.value, "fingerprint": staged.manifest.digest}
+    values: dict[str, float | int | str | None] = {
+        "kind": staged.model.kind.value,
+        "fingerprint": staged.manifest.digest,
+    }
     values |= {f"held_out_{name}": value for name, value in details.get("held_out", {}).items()}
     for name, uses in details.get("classes", {}).items():
         for use, count in uses.items():

@@ -134,8 +134,8 @@ def test_the_same_text_gives_the_same_model_however_it_lands(staged: StagedQuali
     assert make(trained(), empty).model == staged.model
 
 
-def test_a_person_sees_what_it_is_unsure_of(staged: StagedQualityModel) -> None:
-    described = trained().describe(staged)
+def test_a_person_sees_what_it_is_unsure_of(store: Store, staged: StagedQualityModel) -> None:
+    described = trained().describe(staged, store)
     assert staged.held_out is not None
     held_out = staged.manifest.details["held_out"]
     assert described.values["held_out_accuracy"] == held_out["accuracy"]
@@ -203,7 +203,7 @@ def test_it_is_frozen_once_made(empty: Store) -> None:
     assert link.state(empty, "") is State.CURRENT
     again = make(link, empty)
     assert again.model == first.model and failed(link, again, empty) == []
-    assert link.describe(again).values == link.describe(first).values
+    assert link.describe(again, empty).values == link.describe(first, empty).values
     again.commit()
     assert link.open(empty) == first.model
     assert link.as_input(empty) == {"models/quality": first.manifest.as_input}
@@ -226,7 +226,7 @@ def test_a_file_is_taken_as_it_is(empty: Store, tmp_path: Path) -> None:
     assert link.open(empty).files == {"model.bin": path.read_bytes()} and link.state(empty, "") is State.CURRENT
     path.unlink()
     make(link, empty).commit()
-    assert link.describe(staged).values["kind"] == "fasttext"
+    assert link.describe(staged, empty).values["kind"] == "fasttext"
 
 
 def test_a_file_without_the_label_or_not_whole_fails_the_check(empty: Store, tmp_path: Path) -> None:
