@@ -19,7 +19,9 @@ from llm_assets.store.documents import CommittedSnapshot, SnapshotFiles
 _SHOWN = ["file", "record", "text"]
 
 
-def duplicate_samples(verdicts: SnapshotFiles, own: str, cleaned: Callable[[str], CommittedSnapshot]) -> list[Mapping[str, str]]:
+def duplicate_samples(
+    verdicts: SnapshotFiles, own: str, cleaned: Callable[[str], CommittedSnapshot]
+) -> list[Mapping[str, str]]:
     """Some of the dropped documents, with both texts. `own` is the snapshot; `cleaned` opens one that was judged."""
     places = _dropped(verdicts)
     places = places[spread(len(places))]

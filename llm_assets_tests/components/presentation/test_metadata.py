@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from llm_assets.components.presentation.metadata import column_schema, ledger_table, partition_metadata
-from llm_assets.contract.histograms import Histogram, Span
+from llm_assets.contract.histograms import Histogram, ValueRange
 from llm_assets.contract.link import Description
 from llm_assets.kernels.arrow import column
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
@@ -40,7 +40,7 @@ def metadata(ledger: Ledger = LEDGER, seconds: float = 2.0, **fields: object) ->
 
 def histogram() -> Histogram:
     values = np.array([0, 1, 5, 7, 50, 80_000])
-    made = Histogram.empty(Span().including(values), ["kept", "rejected"], {"min_words, at least 50": 50.0})
+    made = Histogram.empty(ValueRange().including(values), ["kept", "rejected"], {"min_words, at least 50": 50.0})
     made.add("kept", values[4:])
     made.add("rejected", values[:4])
     return made

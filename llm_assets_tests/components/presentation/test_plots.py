@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llm_assets.components.presentation.plots import WIDTH, curve_svg, histogram_svg, waterfall_svg
 from llm_assets.components.presentation.svg import FILLS
-from llm_assets.contract.histograms import Histogram, Span
+from llm_assets.contract.histograms import Histogram, ValueRange
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets_tests.components.presentation.drawings import Drawing
 
@@ -30,7 +30,7 @@ values = st.lists(st.integers(0, 10**7) | st.floats(0, 1), min_size=1, max_size=
 
 
 def made(kept: npt.NDArray[np.float64], rejected: npt.NDArray[np.float64], **marks: float) -> Histogram:
-    histogram = Histogram.empty(Span().including(kept).including(rejected), ["kept", "rejected"], marks)
+    histogram = Histogram.empty(ValueRange().including(kept).including(rejected), ["kept", "rejected"], marks)
     histogram.add("kept", kept)
     histogram.add("rejected", rejected)
     return histogram
@@ -78,7 +78,7 @@ def test_a_histogram_of_one_series_needs_no_legend() -> None:
 
 
 def test_more_series_than_colours_are_refused() -> None:
-    histogram = Histogram.empty(Span(0, 1, 1), ["a", "b", "c", "d", "e"], {})
+    histogram = Histogram.empty(ValueRange(0, 1, 1), ["a", "b", "c", "d", "e"], {})
     with pytest.raises(ValueError, match="argument"):
         histogram_svg(histogram)
 
