@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from llm_assets.contract.documents import DocumentLink
 from llm_assets.contract.link import (
@@ -26,11 +25,13 @@ from llm_assets.stages.clean.report import describe_cleaned
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
 from llm_assets.stages.read.link import RawLink
 from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
-from llm_assets.store.folder import read_uri
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name
+from llm_assets.store.named_files import digest_of, read_named
 
 DOCUMENTS_KEPT = Check("documents_kept", "At least one document passed the rules.")
+FoundT = TypeVar("FoundT")
+
 _DIGESTED = [name for name in CLEANED_SCHEMA.names if name != "text"]
 """All columns but the text, which `content_hash` stands for."""
 _READ = ["doc_id", "id", "text", "metadata", "file", "record", "byte_offset"]
@@ -62,18 +63,23 @@ class CleanedLink(DocumentLink):
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The raw snapshot, the models that score it, and the files that the parameters name."""
-        return self._inputs(store, self.raw.opened(store, partition).manifest)
+        raw = self.raw.opened(store, partition).manifest
+        return self._inputs(store, raw, _each_file(self.parameters, digest_of))
 
-    def _inputs(self, store: Store, raw: Manifest) -> dict[str, Input]:
+    def _inputs(self, store: Store, raw: Manifest, digests: Mapping[str, str]) -> dict[str, Input]:
         models = {name: value for each in self.models for name, value in each.as_input(store).items()}
-        return {raw.name: raw.as_input, **models, **_named_files(self.parameters)}
+        files = {f"file/{uri}": Input(digest, "") for uri, digest in digests.items()}
+        return {raw.name: raw.as_input, **models, **files}
 
     def make(self, work: Work) -> StagedSnapshot:
         """See `Link`."""
         raw = self.raw.opened(work.store, work.partition)
-        stage = CleanStage(self.parameters, {each.name: open_scorer(each.open(work.store)) for each in self.models})
+        files = _each_file(self.parameters, read_named)
+        scorers = {each.name: open_scorer(each.open(work.store)) for each in self.models}
+        stage = CleanStage(self.parameters, scorers, {uri: file.data for uri, file in files.items()})
         parts = [raw.batches(Disposition.KEPT, _READ, part) for part in raw.parts]
-        return self.stage_parts(work, stage, parts, self._inputs(work.store, raw.manifest))
+        digests = {uri: file.digest for uri, file in files.items()}
+        return self.stage_parts(work, stage, parts, self._inputs(work.store, raw.manifest, digests))
 
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         """See `Link`."""
@@ -104,16 +110,12 @@ class CleanedLink(DocumentLink):
         return describe_cleaned(staged, staged.size, staged.manifest.ledger, self.parameters)
 
 
-def _named_files(parameters: CleanParameters) -> dict[str, Input]:
-    """The files that the parameters name, by their bytes. Raises MissingInputError."""
-    uris = [uri for each in parameters.blocklists for uri in (each.words, each.domains) if uri is not None]
-    if parameters.language is not None and parameters.language.model is not None:
-        uris.append(parameters.language.model)
-    return {f"file/{uri}": Input(_digest_of(uri), "") for uri in uris}
-
-
-def _digest_of(uri: str) -> str:
-    try:
-        return hashlib.blake2b(read_uri(uri), digest_size=16).hexdigest()
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{uri} is not there: the source's `clean` names it") from error
+def _each_file(parameters: CleanParameters, look: Callable[[str], FoundT]) -> dict[str, FoundT]:
+    """What a look at each file that the parameters name gives, by its URI. Raises MissingInputError, NamedFileError."""
+    found: dict[str, FoundT] = {}
+    for uri in parameters.files:
+        try:
+            found[uri] = look(uri)
+        except FileNotFoundError as error:
+            raise MissingInputError(f"{uri} is not there: the source's `clean` names it") from error
+    return found

@@ -100,6 +100,13 @@ class CleanParameters(Parameters):
     splits: SplitParameters | None = None
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are named, each once: those of blocklists, and a model of languages."""
+        model = self.language.model if self.language else None
+        lists = [uri for each in self.blocklists for uri in each.files]
+        return tuple(dict.fromkeys([*lists, *([model] if model is not None else [])]))
+
+    @property
     def rule_groups(self) -> dict[str, tuple[Rule, ...]]:
         """The rules switched on by the field that switches them on, in the order in which they count.
 

@@ -81,11 +81,12 @@ CLEANED_SCHEMA: Final = pa.schema(
 class CleanStage:
     """Cleans the kept rows of the raw stage, batch by batch. A part is an iterable of record batches.
 
-    `scorers` has every model that `parameters.quality` names.
+    `scorers` has every model that `parameters.quality` names, `files` the content of each of `parameters.files`.
     """
 
     parameters: CleanParameters = field(default_factory=CleanParameters)
     scorers: Mapping[str, Scorer] = field(default_factory=dict[str, Scorer])
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
     @property
     def code_version(self) -> str:
@@ -107,7 +108,7 @@ class CleanStage:
         bytes by which they grew or shrank: `repair.<field>`, `custom.<name>`, "nfc" or "nfkc", `lines.<field>`,
         `pii.<kind>`.
         A document that cannot be processed goes to quarantine. Raises ValueError for a column that is missing, and for
-        a null where the schema has none; BlocklistError, ModelError, FileNotFoundError for what the parameters name.
+        a null where the schema has none; BlocklistError and ModelError for files that cannot be used.
         """
         _ = self._identifier, self._blocklists
         for batch in part:
@@ -127,12 +128,12 @@ class CleanStage:
 
     @cached_property
     def _identifier(self) -> Identifier | None:
-        return Identifier.of(self.parameters.language) if self.parameters.language else None
+        return Identifier.of(self.parameters.language, self.files) if self.parameters.language else None
 
     @cached_property
     def _blocklists(self) -> Blocklists | None:
         lists = self.parameters.blocklists
-        return Blocklists.of(lists, self.parameters.normalise) if lists else None
+        return Blocklists.of(lists, self.parameters.normalise, self.files) if lists else None
 
     def _clean_alone(self, document: pa.RecordBatch) -> StageOutput:
         """One document, which goes to quarantine where it cannot be processed."""

@@ -240,7 +240,8 @@ def test_blocklists_label_and_drop(tmp_path: Path) -> None:
     batch = raw_batch(texts)
     urls = pa.array([None, None, None, '{"url": "https://spam.example/page"}'], pa.large_string())
     batch = batch.set_column(batch.schema.get_field_index("metadata"), "metadata", urls)
-    kept, rejected, ledger = merged(list(CleanStage(parameters).process([batch])))
+    files = {uri: Path(uri).read_bytes() for uri in parameters.files}
+    kept, rejected, ledger = merged(list(CleanStage(parameters, files=files).process([batch])))
     assert [(row["record"], row["labels"]) for row in kept] == [(0, ["animals"])]
     assert [(row["record"], row["labels"], [each["rule"] for each in row["reasons"]]) for row in rejected] == [
         (1, ["animals"], ["thresholds.blocklist.animals.max"]),
@@ -252,9 +253,8 @@ def test_blocklists_label_and_drop(tmp_path: Path) -> None:
         {"statistic": "blocklist.spam", "value": 0.0},
     ]
     assert ledger.accounted == ledger.incoming
-    (tmp_path / "words.txt").unlink()
     with pytest.raises(BlocklistError, match=r"words\.txt"):
-        list(CleanStage(parameters).process([batch]))
+        list(CleanStage(parameters, files=files | {parameters.files[0]: b"# none"}).process([batch]))
 
 
 class _Moody:

@@ -1,4 +1,4 @@
-"""The blocklists of a source, read and ready, and the labels that follow from their hits.
+"""The blocklists of a source, ready to be looked for, and the labels that follow from their hits.
 
 Guarantees that hits are a function of the text, the URL and the files' bytes. Where texts and URLs come from and what
 becomes of a rejected document is the stage's business.
@@ -6,7 +6,7 @@ becomes of a rejected document is the stage's business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -36,15 +36,14 @@ class Blocklists:
     addresses: Addresses | None
 
     @classmethod
-    def of(cls, blocklists: Sequence[Blocklist], form: Form) -> Self:
-        """Read the files.
+    def of(cls, blocklists: Sequence[Blocklist], form: Form, files: Mapping[str, bytes]) -> Self:
+        """The lists with their entries; `files` has the content of each file that they name.
 
-        Raises BlocklistError for a file that cannot be read and a line that cannot be an entry, ValueError as
-        `require_distinct` does.
+        Raises BlocklistError for a line that cannot be an entry, ValueError as `require_distinct` does.
         """
         require_distinct(blocklists)
-        words = [None if each.words is None else ListFile.read(each.words) for each in blocklists]
-        domains = [None if each.domains is None else ListFile.read(each.domains) for each in blocklists]
+        words = [None if each.words is None else ListFile(each.words, files[each.words]) for each in blocklists]
+        domains = [None if each.domains is None else ListFile(each.domains, files[each.domains]) for each in blocklists]
         return cls(
             blocklists=tuple(blocklists),
             form=form,

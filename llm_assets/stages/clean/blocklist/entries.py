@@ -1,4 +1,4 @@
-"""The files of a blocklist: one entry a line, read and checked.
+"""The files of a blocklist: one entry a line, taken apart and checked.
 
 Guarantees that a line that cannot be an entry is an error that names the file and the line, since a skipped one
 would let through what it was to stop. How entries are found in text is not known here.
@@ -19,7 +19,6 @@ import idna
 
 from llm_assets.stages.clean.blocklist.folding import is_letter
 from llm_assets.stages.clean.edit.normalise import Form, normalise_text
-from llm_assets.store.folder import read_uri
 
 EntryT = TypeVar("EntryT")
 
@@ -32,7 +31,7 @@ _ADDRESS: Final = re.compile(r"(?:\*?\.)?([^/?#]*)([/?][^#]*)?(?:#.*)?")
 
 
 class BlocklistError(ValueError):
-    """A file of a blocklist, or a line of one, that cannot be used."""
+    """A line of a file of a blocklist that cannot be used, or a file without any."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,6 @@ class ListFile:
 
     uri: str
     data: bytes
-
-    @classmethod
-    def read(cls, uri: str) -> ListFile:
-        """Raises BlocklistError where it cannot be read."""
-        try:
-            return cls(uri, read_uri(uri))
-        except (OSError, ValueError) as error:
-            raise BlocklistError(f"blocklist {uri} cannot be read: {error}") from error
 
     def words(self, form: Form) -> list[str]:
         """Words and phrases: normalised, casefolded (`str.casefold`), a single space for any white space."""

@@ -27,6 +27,11 @@ class Blocklist(Entry):
     action: Literal["label", "drop"] = "label"
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files it names."""
+        return tuple(uri for uri in (self.words, self.domains) if uri is not None)
+
+    @property
     def statistic(self) -> str:
         """The name of the number of hits among the statistics."""
         return f"blocklist.{self.name}"
@@ -38,7 +43,7 @@ class Blocklist(Entry):
 
     @model_validator(mode="after")
     def _has_a_file(self) -> Self:
-        if self.words is None and self.domains is None:
+        if not self.files:
             raise ValueError(f"blocklist {self.name} names neither a file of words nor one of domains")
         return self
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,11 +26,10 @@ from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import ALPHABETIC, class_table
 from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.judge import Verdicts
-from llm_assets.stages.clean.language.model import Classifier, read_classifier
+from llm_assets.stages.clean.language.model import Classifier, ModelError, read_classifier
 from llm_assets.stages.clean.language.predict import NOTHING, predict
 from llm_assets.stages.clean.rules import Bound, Rule
 from llm_assets.stages.clean.texts import text_buffers
-from llm_assets.store.folder import read_uri
 
 UNDETERMINED: Final = "und"
 """ISO 639-2's code for no language that could be told: here, of a text without a letter."""
@@ -105,11 +104,14 @@ class Identifier:
     digest: str
 
     @classmethod
-    def of(cls, parameters: LanguageParameters) -> Identifier:
-        """The model they name. Raises FileNotFoundError, ModelError for no such model, ValueError as `require`."""
+    def of(cls, parameters: LanguageParameters, files: Mapping[str, bytes]) -> Identifier:
+        """The model they name, of which `files` has the content. Raises ModelError, and ValueError as `require`."""
         if parameters.model is None:
             return cls.bundled()
-        identifier = cls._read(read_uri(parameters.model))
+        try:
+            identifier = cls._read(files[parameters.model])
+        except ModelError as error:
+            raise ModelError(f"{parameters.model} is no model of languages: {error}") from error
         identifier.require(parameters.allow or ())
         return identifier
 

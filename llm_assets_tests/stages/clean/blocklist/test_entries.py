@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,19 +62,6 @@ def test_a_bad_address_names_file_and_line(line: bytes) -> None:
 def test_an_empty_file_is_an_error() -> None:
     with pytest.raises(BlocklistError, match="list has no entry"):
         ListFile("list", b"# nothing\n\n").words("NFC")
-
-
-def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BlocklistError, match=r"missing\.txt cannot be read"):
-        ListFile.read(str(tmp_path / "missing.txt"))
-    with pytest.raises(BlocklistError, match="cannot be read"):
-        ListFile.read(f"{tmp_path}/")
-
-
-def test_a_file_is_read_from_a_path_and_a_uri(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_bytes(b"word\n")
-    for uri in (str(tmp_path / "list.txt"), (tmp_path / "list.txt").as_uri()):
-        assert ListFile.read(uri).data == b"word\n"
 
 
 def test_folding_keeps_the_class_of_every_character() -> None:

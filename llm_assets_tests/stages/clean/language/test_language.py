@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 import fasttext
@@ -133,19 +131,16 @@ def test_verdicts_equal_a_plain_loop(
     assert verdicts.kept.tolist() == [not broken for broken in wanted]
 
 
-def test_another_model_by_its_path(tmp_path: Path) -> None:
-    shutil.copy(bundled_model(), tmp_path / "mine.ftz")
-    own = Identifier.of(LanguageParameters(model=str(tmp_path / "mine.ftz"), allow=("en",)))
+def test_another_model_by_its_name() -> None:
+    files = {"mine.ftz": bundled_model().read_bytes(), "broken.ftz": b"{}"}
+    own = Identifier.of(LanguageParameters(model="mine.ftz", allow=("en",)), files)
     assert own.digest == Identifier.bundled().digest
     texts = column(list(HELLO.values()))
     assert own.identify(texts) == identify(texts)
     with pytest.raises(ValueError, match="gives no xx"):
-        Identifier.of(LanguageParameters(model=str(tmp_path / "mine.ftz"), allow=("xx",)))
-    with pytest.raises(FileNotFoundError):
-        Identifier.of(LanguageParameters(model=str(tmp_path / "none.ftz")))
-    (tmp_path / "broken.ftz").write_bytes(b"{}")
-    with pytest.raises(ModelError):
-        Identifier.of(LanguageParameters(model=str(tmp_path / "broken.ftz")))
+        Identifier.of(LanguageParameters(model="mine.ftz", allow=("xx",)), files)
+    with pytest.raises(ModelError, match=r"broken\.ftz"):
+        Identifier.of(LanguageParameters(model="broken.ftz"), files)
 
 
 @pytest.mark.parametrize(
