@@ -48,7 +48,8 @@ class PiiResult:
 def apply(texts: pa.LargeStringArray, parameters: PiiParameters) -> PiiResult:
     """Find every kind that has an action, and mask those to be masked; also those to drop, as rejects are stored too.
 
-    Raises as `find` and `find_with_presidio` do.
+    Of finds that overlap, the one whose kind has the stricter action remains, then the longest. Raises as `find` and
+    `find_with_presidio` do.
     """
     spans = _find(texts, parameters)
     hidden = parameters.kinds(Action.MASK, Action.DROP)
@@ -60,15 +61,16 @@ def apply(texts: pa.LargeStringArray, parameters: PiiParameters) -> PiiResult:
 
 def _find(texts: pa.LargeStringArray, parameters: PiiParameters) -> Spans:
     wanted = parameters.kinds()
+    ranks = parameters.ranks()
     if parameters.presidio is None:
-        return find(texts, wanted)
+        return find(texts, ranks)
     elsewhere = parameters.presidio.model_copy(
         update={"kinds": tuple(kind for kind in parameters.presidio.kinds if kind in wanted)}
     )
-    own = find(texts, [kind for kind in wanted if kind not in elsewhere.kinds])
+    own = find(texts, [[kind for kind in kinds if kind not in elsewhere.kinds] for kinds in ranks])
     if not elsewhere.kinds:
         return own
-    return Spans.of(without_overlaps([*own.finds(), *find_with_presidio(texts, elsewhere).finds()]))
+    return Spans.of(without_overlaps([*own.finds(), *find_with_presidio(texts, elsewhere, ranks).finds()], ranks))
 
 
 def _edits(spans: Spans, counts: npt.NDArray[np.int64], kinds: tuple[Kind, ...]) -> dict[str, Count]:

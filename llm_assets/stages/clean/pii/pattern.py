@@ -1,8 +1,9 @@
 """What a pattern is: a regular expression over UTF-8, and a test of what it matches.
 
-Guarantees of every pattern: it matches from one given position on, it looks at no more than `REACH` bytes before
-that and, unless these are its own, behind its end; its cost is proportional to what it matches; and it neither
-matches a NUL nor depends on one. `find` relies on all of this.
+Guarantees of every pattern: its regular expression matches from one given position on, the span begins at most
+`REACH` bytes before that; it looks at no more than that many bytes before it and, unless these are its own, behind
+its end; its cost is proportional to what it matches; and the span neither has a NUL nor depends on one. `find`
+relies on all of this.
 """
 
 from __future__ import annotations
@@ -41,6 +42,6 @@ class Pattern:
     accept: Accept = whole
 
     def at(self, text: bytes | memoryview, position: int) -> Extent | None:
-        """The span that starts a match at this byte of a document, or None."""
+        """The span whose match starts at this byte of a document, or None."""
         match = self.regex.match(text, position)
         return None if match is None else self.accept(match)

@@ -6,7 +6,7 @@ an optional dependency, imported at the first text. What is done with the spans 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, Final
@@ -39,8 +39,10 @@ class PresidioMissingError(ImportError):
     """The optional dependency is not installed."""
 
 
-def find_with_presidio(texts: pa.LargeStringArray, parameters: PresidioParameters) -> Spans:
-    """Spans of the kinds that the parameters name, overlaps resolved as `without_overlaps` does.
+def find_with_presidio(
+    texts: pa.LargeStringArray, parameters: PresidioParameters, ranks: Sequence[Sequence[Kind]] = (KINDS,)
+) -> Spans:
+    """Spans of the kinds that the parameters name, overlaps resolved as `without_overlaps` does for these ranks.
 
     Texts longer than `MAX_PIECE` characters are searched piece by piece, cut at a line's end or a space. Raises
     `PresidioMissingError` where presidio is not installed, ValueError where spaCy cannot load the model, and
@@ -51,7 +53,7 @@ def find_with_presidio(texts: pa.LargeStringArray, parameters: PresidioParameter
     for document in range(len(texts)):
         text = str(data[offsets[document] : offsets[document + 1]].data, "utf-8")
         finds += [Find(document, *extent) for extent in _extents(text, parameters)]
-    return Spans.of(without_overlaps(finds))
+    return Spans.of(without_overlaps(finds, ranks))
 
 
 def _extents(text: str, parameters: PresidioParameters) -> Iterator[tuple[int, int, int]]:

@@ -32,9 +32,9 @@ FIRST_LITERAL: Final = 9
 # What a byte may be the first sign of.
 _AT_SIGN, _DIGIT, _COLON, _PLUS, _LITERAL = 1, 2, 4, 8, 16
 
-_DOT, _MINUS, _UNDERSCORE, _OPEN, _ZERO = 0x2E, 0x2D, 0x5F, 0x28, 0x30
-_AT, _COLON_BYTE, _PLUS_BYTE, _QUOTE, _SLASH, _CLOSE, _SPACE = 0x40, 0x3A, 0x2B, 0x27, 0x2F, 0x29, 0x20
-_MAX_LOCAL, _MAX_GAP, _MAX_DIGITS, _NO_LITERAL = 64, 11, 19, -1
+_DOT, _MINUS, _UNDERSCORE, _OPEN = 0x2E, 0x2D, 0x5F, 0x28
+_COLON_BYTE, _PLUS_BYTE, _QUOTE, _SLASH, _CLOSE, _SPACE = 0x3A, 0x2B, 0x27, 0x2F, 0x29, 0x20
+_MAX_GAP, _MAX_DIGITS, _NO_LITERAL = 11, 19, -1
 _GROUPS = 5  # whose sizes are kept
 _MOST_OF_ONE_BYTE = 8  # candidates, but for literals
 
@@ -304,34 +304,14 @@ def _is_dotted_quad(data: _Bytes, high: int, position: int) -> bool:
 
 
 @kernel
-def _is_local(data: _Bytes, low: int, position: int) -> bool:
-    """Whether the last byte of a character that may stand before an @: the second of two is asked for the first."""
-    byte = int(data[position])
-    if byte < 0x80:
-        return _is_word(byte) or byte in (_DOT, _MINUS, _PLUS_BYTE, _QUOTE)
-    return byte < 0xC0 and position > low and 0xC3 <= int(data[position - 1]) <= 0xD4
-
-
-@kernel
 def _at_at_sign(data: _Bytes, low: int, high: int, position: int, found: _Integers, size: int) -> int:
-    """The leftmost place at which the local part of an e-mail address can begin."""
-    if position + 4 > high or not (_is_word(data[position + 1]) or data[position + 1] >= 0xC3):
+    """An @ between what a local part can end with and what a domain can begin with."""
+    if position == low or position + 4 > high or not (_is_word(data[position + 1]) or data[position + 1] >= 0xC3):
         return size
-    start, characters, cursor = -1, 0, position
-    while cursor > low and characters < _MAX_LOCAL and _is_local(data, low, cursor - 1):
-        if data[cursor - 1] == _DOT and cursor < position and data[cursor] == _DOT:
-            break
-        cursor -= 2 if data[cursor - 1] >= 0x80 else 1
-        characters += 1
-        begins = _is_word(data[cursor]) or data[cursor] >= 0x80
-        if begins and (cursor == low or not _begins_local(data, low, cursor - 1)):
-            start = cursor
-    return size if start < 0 else _add(found, size, start, EMAIL)
-
-
-@kernel
-def _begins_local(data: _Bytes, low: int, position: int) -> bool:
-    return _is_local(data, low, position) and (data[position] >= 0x80 or _is_word(data[position]))
+    last = int(data[position - 1])
+    if _is_word(last) or last in (_DOT, _MINUS, _PLUS_BYTE, _QUOTE) or 0x80 <= last < 0xC0:
+        return _add(found, size, position, EMAIL)
+    return size
 
 
 @kernel

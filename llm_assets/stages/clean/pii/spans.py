@@ -94,26 +94,30 @@ class Spans:
         return covered
 
 
-def without_overlaps(finds: Iterable[Find]) -> list[Find]:
+def without_overlaps(finds: Iterable[Find], ranks: Sequence[Sequence[Kind]] = (KINDS,)) -> list[Find]:
     """Finds of which no two overlap, by document and start.
 
-    The longest come first; of equally long ones the more specific kind, then the one further left. A find that
-    overlaps one taken before is left out. So the outcome does not depend on the order of `finds`.
+    Those whose kind is in an earlier rank come first; within a rank the longest, of equally long ones the more
+    specific kind, then the one further left. A find that overlaps one taken before is left out. So the outcome does
+    not depend on the order of `finds`.
     """
+    rank_of = {KINDS.index(kind): rank for rank, kinds in enumerate(ranks) for kind in kinds}
     kept: list[Find] = []
     for _, group in groupby(sorted(set(finds)), key=lambda find: find.document):
         rivals = list(group)
         if all(left.stop <= right.start for left, right in pairwise(rivals)):
             kept += rivals
         else:
-            kept += _longest_first(rivals)
+            rivals.sort(key=lambda find: (rank_of[find.kind], find.start - find.stop, find.kind, find.start))
+            kept += _first_come(rivals)
     return kept
 
 
-def _longest_first(rivals: list[Find]) -> list[Find]:
+def _first_come(rivals: Iterable[Find]) -> list[Find]:
+    """Those that overlap none taken before them, by start."""
     taken: list[Find] = []
     starts: list[int] = []
-    for find in sorted(rivals, key=lambda find: (find.start - find.stop, find.kind, find.start)):
+    for find in rivals:
         place = bisect_left(starts, find.start)
         if (place == 0 or taken[place - 1].stop <= find.start) and (place == len(taken) or find.stop <= starts[place]):
             taken.insert(place, find)

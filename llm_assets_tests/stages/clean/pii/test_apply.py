@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.stages.clean.pii.apply import COUNTS_TYPE, apply
-from llm_assets.stages.clean.pii.find import find
 from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
 from llm_assets.stages.clean.pii.spans import KINDS, PATTERN_KINDS, Kind
 from llm_assets.store.ledger import Count
 from llm_assets_tests.stages.clean.odd_text import column
+from llm_assets_tests.stages.clean.pii.oracle import everything, matches
 from llm_assets_tests.stages.clean.pii.planted import mixtures
 
 TEXTS = ["a@b.com and c@d.org", "", "card 4111111111111111, 201-555-0123", "nothing", "a@b.com"]
@@ -41,18 +40,56 @@ def test_a_kind_without_action_is_not_looked_for() -> None:
     assert not result.counts[:, KINDS.index(Kind.EMAIL)].any()
 
 
-@settings(max_examples=50)
-@given(st.lists(mixtures, max_size=2), st.dictionaries(st.sampled_from(PATTERN_KINDS), st.sampled_from(Action)))
-def test_nothing_to_hide_is_left(texts: list[str], actions: dict[Kind, Action]) -> None:
-    parameters = PiiParameters.model_validate({kind.value: actions.get(kind) for kind in PATTERN_KINDS})
+actions_of_all = st.fixed_dictionaries({kind.value: st.sampled_from([*Action, None]) for kind in PATTERN_KINDS})
+
+
+@settings(max_examples=75)
+@given(st.lists(mixtures, max_size=2), actions_of_all)
+def test_no_pattern_of_a_kind_to_hide_matches_what_is_left(texts: list[str], actions: dict[str, Action | None]) -> None:
+    """Judged pattern by pattern and byte by byte: no rule about overlaps has a say in it."""
+    parameters = PiiParameters.model_validate(actions)
     result = apply(column(texts), parameters)
-    hidden = parameters.kinds(Action.MASK, Action.DROP)
-    assert len(find(result.texts, parameters.kinds()).of_kinds(hidden)) == 0
-    spans = find(column(texts), parameters.kinds())
-    assert np.array_equal(result.counts, spans.counts(len(texts)))
-    assert sum(count.documents for name, count in result.edits.items() if name.endswith(".spans")) == len(
-        spans.of_kinds(parameters.kinds(Action.MASK))
-    )
+    for text in result.texts.to_pylist():
+        assert matches(text.encode(), 0, parameters.kinds(Action.MASK, Action.DROP)) == []
+
+
+@settings(max_examples=50)
+@given(st.lists(mixtures, max_size=2), actions_of_all)
+def test_counts_are_those_of_the_text_as_given_and_as_left(texts: list[str], actions: dict[str, Action | None]) -> None:
+    """What is hidden counts as in the text that came, drop before mask; what is flagged as in the text that leaves."""
+    parameters = PiiParameters.model_validate(actions)
+    result = apply(column(texts), parameters)
+    flagged = parameters.kinds(Action.FLAG)
+    hidden = [parameters.kinds(Action.DROP), parameters.kinds(Action.MASK)]
+    for row, (given_text, left) in enumerate(zip(texts, result.texts.to_pylist(), strict=True)):
+        finds = [*everything(given_text.encode(), row, hidden), *everything(left.encode(), row, [flagged])]
+        assert result.counts[row].tolist() == [sum(find.kind == code for find in finds) for code in range(len(KINDS))]
+    masked = result.counts[:, [KINDS.index(kind) for kind in parameters.kinds(Action.MASK)]].sum()
+    assert sum(count.documents for name, count in result.edits.items() if name.endswith(".spans")) == masked
+
+
+TOKEN = "gh" + "p_q7Zf0XcV3bN8mKp2LsR5tYw9HjDg4QaE6uIo"
+HOSTS = [
+    ("git clone https://«{}»@github.com/a/b.git", Kind.API_KEY, TOKEN),
+    ("origin https://oauth2:«{}»@gitlab.com/x/y.git", Kind.API_KEY, "glp" + "at-q7Zf0XcV3bN8mKp2LsR5"),
+    ("dial «{}»@voip.example.com", Kind.PHONE, "+12015550123"),
+    ("schrijf naar «{}»@bücher.example.de\r\n", Kind.API_KEY, TOKEN),
+]
+
+
+@pytest.mark.parametrize(("host", "kind", "secret"), HOSTS)
+@pytest.mark.parametrize("hidden", [Action.MASK, Action.DROP])
+@pytest.mark.parametrize("others", [Action.FLAG, Action.MASK, None])
+def test_what_is_to_go_is_not_hidden_by_what_it_lies_in(
+    host: str, kind: Kind, secret: str, hidden: Action, others: Action | None
+) -> None:
+    actions = {each.value: others for each in PATTERN_KINDS} | {kind.value: hidden}
+    text = host.replace("«{}»", secret)
+    result = apply(column([text, "«nothing»"]), PiiParameters.model_validate(actions))
+    assert secret not in result.texts.to_pylist()[0]
+    if others is not Action.MASK or hidden is Action.DROP:
+        assert result.counts[0, KINDS.index(kind)] == 1
+        assert host.replace("«{}»", f"<{kind.value.upper()}>") == result.texts.to_pylist()[0]
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -42,15 +43,15 @@ def test_text_without_pii_has_none(text: str) -> None:
 @example(["call <PHONE> 12 34 56 78 office", "x.git@example.com git@example.com"], 0, 0)
 def test_finds_what_trying_every_pattern_everywhere_finds(texts: list[str], before: int, after: int) -> None:
     found = find(column(texts, before, after)).finds()
-    wanted = [each for row, text in enumerate(texts) for each in everything(text.encode(), row, PATTERN_KINDS)]
+    wanted = [each for row, text in enumerate(texts) for each in everything(text.encode(), row, [PATTERN_KINDS])]
     assert found == wanted
 
 
 @settings(max_examples=50)
-@given(mixtures, st.sets(st.sampled_from(PATTERN_KINDS)))
-def test_kinds_left_out_are_as_if_unknown(text: str, kinds: set[Kind]) -> None:
-    chosen = tuple(sorted(kinds))
-    assert find(column([text]), chosen).finds() == everything(text.encode(), 0, chosen)
+@given(mixtures, st.permutations(PATTERN_KINDS), st.lists(st.integers(0, len(PATTERN_KINDS)), min_size=2, max_size=4))
+def test_ranks_are_found_one_after_the_other_and_other_kinds_not(text: str, kinds: list[Kind], cuts: list[int]) -> None:
+    ranks = [kinds[start:stop] for start, stop in pairwise(sorted(cuts))]
+    assert find(column([text]), ranks).finds() == everything(text.encode(), 0, ranks)
 
 
 @settings(max_examples=100)
@@ -87,7 +88,7 @@ def test_documents_do_not_run_together() -> None:
 
 def test_names_need_a_model() -> None:
     with pytest.raises(ValueError, match="no pattern finds"):
-        find(column(["Ada"]), [Kind.PERSON])
+        find(column(["Ada"]), [[Kind.EMAIL], [Kind.PERSON]])
 
 
 def test_nulls_are_refused() -> None:
