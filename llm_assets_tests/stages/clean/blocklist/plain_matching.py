@@ -67,7 +67,7 @@ def _starts_host(text: str, start: int, dotted: bool) -> bool:
         while run and _joins(text[run - 1]):
             run -= 1
     before = text[:run]
-    after_scheme = bool(re.search(r"/\\?/$", before))
+    after_scheme = bool(re.search(r"/\\?/\Z", before))
     if text[:start].endswith("-") or (before.endswith("/") and not after_scheme):
         return False
     return dotted or text[:start].endswith(".") or (run == start and after_scheme)

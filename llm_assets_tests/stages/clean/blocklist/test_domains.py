@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_assets.stages.clean.blocklist.automaton import CHUNK
@@ -37,6 +37,7 @@ def _hits(text: str, entry: str, are_urls: bool = False) -> int:
     return _count([text], [ListFile("list", entry.encode()).addresses("NFC")], are_urls)[0][0]
 
 
+@example(["comcom//\ncom", "//\r\ncom"], [[Address("com", "")]])
 @given(st.lists(_text | odd_text.map(lambda text: text[:60]), max_size=4), _lists)
 def test_finds_what_a_plain_search_finds(texts: list[str], lists: list[list[Address]]) -> None:
     assert _count(texts, lists) == [[plain_addresses(text, entries) for entries in lists] for text in texts]
@@ -115,6 +116,7 @@ def test_every_entry_above_an_address_is_a_hit() -> None:
 def test_a_top_level_domain_needs_a_host_below_it() -> None:
     assert _hits("xxx is xxx: see foo.xxx, http://xxx/", "xxx") == 2
     assert _hits("xxx", "xxx", are_urls=True) == 1
+    assert _hits("http://\nxxx //\r\nxxx", "xxx") == 0  # an address ends with its line
 
 
 @pytest.mark.parametrize("text", ["http://bücher.example", "HTTP://XN--BCHER-KVA.EXAMPLE/", "BÜCHER.example"])
