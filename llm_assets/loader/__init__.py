@@ -1,4 +1,4 @@
-"""What a trainer imports: `TokenLoader`, which reads a shard set batch by batch, and masks for what it delivers."""
+"""The trainer's interface: `TokenLoader`, which reads a shard set batch by batch, and masks for attention."""
 
 from llm_assets.loader.fields import IGNORED, Batch, Dtype, Field
 from llm_assets.loader.masks import flash_arguments, flex_mask_mod, sdpa_mask

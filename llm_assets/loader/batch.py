@@ -1,7 +1,8 @@
-"""From rows read to batches of tensors in the memory of this process.
+"""Makes batches of tensors in host memory from the rows read.
 
-Guarantees that no document is the target of another: positions start anew in each, and labels are masked where
-documents meet. A field that was not asked for costs nothing. Which rows make a batch is not known here.
+Guarantees that no token is a target across a document boundary: positions restart in each document, and labels are
+masked at its first token. A field that was not asked for costs nothing. `batch_schedule` decides which rows make a
+batch.
 """
 
 from __future__ import annotations
@@ -47,19 +48,19 @@ class HostAssembler:
         }
 
     def assemble(self, rows: RowsRead, starts: Sequence[int]) -> tuple[list[Batch], Mark | None]:
-        """Divide rows into as many batches as `starts` has; those are the first rows of each in the stream.
+        """Divide rows into batches of equal size; `starts` are the first rows of each in the stream.
 
-        Returns also the mark after which they are complete: None, they are.
+        The second result is None: the batches are complete (see `DeviceAssembler.assemble`).
         """
         columns = [self._column(field, rows, starts) for field in self._fields]
         return [dict(zip(self._fields, values, strict=True)) for values in zip(*columns, strict=True)], None
 
     def deliver(self, batch: Batch, mark: Mark | None) -> Batch:
-        """The batch, which is where it should be."""
+        """The batch, unchanged: it is in host memory already."""
         return batch
 
     def _column(self, field: Field, rows: RowsRead, starts: Sequence[int]) -> Sequence[torch.Tensor]:
-        """One field of all the batches."""
+        """One field, for each of the batches."""
         count = len(starts)
         if field == "row_ids":
             return row_ids(starts, rows.rows // count)
@@ -90,7 +91,7 @@ class HostAssembler:
 
 
 def boundaries(runs: Runs, first: int, rows: int) -> NDArray[np.int32]:
-    """Where the runs of `rows` rows from row `first` on begin, counted from there, and the end: int32 [n + 1]."""
+    """Boundaries of the runs in rows `first` to `first + rows`, in tokens from there, with the end: int32 [n + 1]."""
     start, stop = first * runs.length, (first + rows) * runs.length
     begin, end = np.searchsorted(runs.starts, (start, stop)).tolist()
     result = np.empty(end - begin + 1, np.int32)
@@ -100,12 +101,12 @@ def boundaries(runs: Runs, first: int, rows: int) -> NDArray[np.int32]:
 
 
 def row_ids(starts: Sequence[int], rows: int) -> Sequence[torch.Tensor]:
-    """Numbers of the `rows` rows of each batch in the stream, int64 [rows]."""
+    """Row numbers in the stream for each batch of `rows` rows: int64 [rows] each."""
     return (torch.tensor(starts, dtype=torch.int64)[:, None] + torch.arange(rows)).unbind(0)
 
 
 def _copy_ids(rows: RowsRead, block: NDArray[Any], ahead: int = 0) -> None:
-    """Copy the ids, widened, into a flat block, each `ahead` places before its own; the last places stay."""
+    """Copy the ids into a flat block of a wider type, shifted left by `ahead`; the last `ahead` places stay."""
     place = -ahead
     for piece in rows.pieces:
         flat = piece.reshape(-1)
@@ -120,7 +121,7 @@ def _fill_labels(rows: RowsRead, block: NDArray[Any], *, shift: bool) -> None:
     _copy_ids(rows, block, ahead)
     if shift:
         block[-1] = IGNORED
-    # the first run has no place where labels are moved: its first token is the target of nothing
+    # with shifted labels the first run is left out: no token comes before its first one
     block[runs.starts[ahead:] - ahead] = IGNORED
     if runs.is_padding.any():
         starts, ends = runs.starts[runs.is_padding] - ahead, runs.ends()[runs.is_padding] - ahead

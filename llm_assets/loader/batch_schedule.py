@@ -1,7 +1,7 @@
-"""Rows into batches: which rows of the stream make which step, and how a step is divided into micro-batches.
+"""Global batch sizes over a run, and how each global batch is divided into micro-batches of the ranks.
 
-Guarantees that position and step follow from each other by arithmetic on the schedule alone: no rank, no world
-size and no history comes into it. Rows are counted over the whole run, all epochs in one stream.
+Guarantees that position and step follow from each other by arithmetic on the schedule alone, independent of rank,
+world size and history. Rows are counted over the whole run, all epochs in one stream.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class PositionError(ValueError):
 
 @dataclass(frozen=True)
 class Step:
-    """A global batch: its number, its first row in the stream, its rows, and where its batch size ends to hold."""
+    """A global batch: number, first row in the stream, number of rows, and the row at which the batch size changes."""
 
     number: int
     first: int
@@ -45,26 +45,28 @@ class _Phase:
 class BatchSchedule:
     """Global batch sizes by position: `sizes` are pairs (from row, rows in a batch), or one size for all rows.
 
-    A size holds for the steps that start at its row or after it; the step under way there keeps its own. `rows` is
-    the length of the stream. Rows at its end that make no whole step belong to none.
-    Raises ValueError where the rows do not start at 0 and rise, a size is below 1 or no whole number, or the stream
-    holds no step.
+    A size applies to the steps that start at its row or after it; a step that spans this row keeps its size. `rows` is
+    the length of the stream. Rows at its end that do not fill a step belong to none.
+    Raises ValueError where the rows do not start at 0 and increase, a size is below 1 or not an integer, or the stream
+    is shorter than one step.
     """
 
     def __init__(self, sizes: int | Sequence[tuple[int, int]], rows: int) -> None:
         if type(rows) is not int:
-            raise ValueError(f"a stream of {rows} rows: epochs are whole ones")
+            raise ValueError(f"a stream of {rows} rows: the number of epochs must be an integer")
         pairs = _pairs(sizes)
         starts = [row for row, _ in pairs]
         if not pairs or starts[0] != 0 or any(after <= before for before, after in pairwise(starts)):
-            raise ValueError(f"a schedule of batch sizes from rows {starts}: they must start at 0 and rise")
+            raise ValueError(f"batch sizes from rows {starts}: these rows must start at 0 and increase")
         for _, size in pairs:
             if size < 1:
-                raise ValueError(f"a global batch of {size} rows")
+                raise ValueError(f"a global batch of {size} rows: give 1 or more")
         self.sizes = pairs
         self.rows = rows
         if self.end == 0:
-            raise ValueError(f"a global batch of {pairs[0][1]} rows: there are only {rows}")
+            raise ValueError(
+                f"a global batch of {pairs[0][1]} rows, but the stream has only {rows}: make it smaller, or add epochs"
+            )
 
     @cached_property
     def _phases(self) -> list[_Phase]:
@@ -84,7 +86,7 @@ class BatchSchedule:
 
     @property
     def end(self) -> int:
-        """Where the last whole step ends: the position of a run that is over."""
+        """The row after the last whole step: the position of a finished run."""
         return self._phases[-1].last if self._phases else 0
 
     @property
@@ -94,9 +96,9 @@ class BatchSchedule:
         return last.number + last.steps
 
     def step_at(self, position: int) -> Step:
-        """The step that row `position` belongs to. Raises PositionError outside 0 to `end`."""
+        """The step that contains row `position`. Raises PositionError outside 0 to `end`."""
         if not 0 <= position < self.end:
-            raise PositionError(f"row {position} is in no step: those of this stream are of rows 0 to {self.end}")
+            raise PositionError(f"row {position} is in no step: the steps of this stream are rows 0 to {self.end}")
         phase = self._phases[bisect_right(self._phases, position, key=lambda phase: phase.first) - 1]
         steps = (position - phase.first) // phase.rows
         return Step(phase.number + steps, phase.first + steps * phase.rows, phase.rows, phase.last)
@@ -106,36 +108,36 @@ class BatchSchedule:
         return self.steps if position >= self.end else self.step_at(position).number
 
     def position_of(self, number: int) -> int:
-        """The first row of a step. Raises PositionError for one that does not exist; `steps` itself gives `end`."""
+        """The first row of a step; `end` for `steps`. Raises PositionError for a step that does not exist."""
         if not 0 <= number <= self.steps:
-            raise PositionError(f"step {number}: there are {self.steps}")
+            raise PositionError(f"step {number}: the stream has {self.steps} steps")
         phase = self._phases[max(0, bisect_right(self._phases, number, key=lambda phase: phase.number) - 1)]
         return phase.first + (number - phase.number) * phase.rows
 
     def batch_sizes(self) -> list[int]:
-        """The global batch sizes that steps have, in their order."""
+        """The global batch sizes in use, in order."""
         return [phase.rows for phase in self._phases]
 
     def micro_batches(self, rows: int | None) -> int:
-        """Batches of the whole stream, where a global micro-batch has `rows` rows (the whole step, where None)."""
+        """Batches in the whole stream for global micro-batches of `rows` rows; None: one batch for each step."""
         return sum(phase.steps * (1 if rows is None else phase.rows // rows) for phase in self._phases)
 
 
 def _pairs(sizes: int | Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Pairs (from row, size). Raises ValueError for what is neither a whole number nor a sequence of such pairs."""
+    """Pairs (from row, size). Raises ValueError for anything but an integer or a sequence of pairs of integers."""
     try:
         if isinstance(sizes, Sequence):
             return tuple((index(row), index(size)) for row, size in sizes)
         return ((0, index(sizes)),)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"batch size {sizes!r}: a whole number of rows, or pairs (from row, size) as in [(0, 512), (100_000, 1024)]"
+            f"batch size {sizes!r}: give a number of rows, or pairs (from row, size) as in [(0, 512), (100_000, 1024)]"
         ) from error
 
 
 @dataclass(frozen=True)
 class BatchGroup:
-    """Batches that follow each other: `count` of `rows` rows of all ranks each, from row `first` of the stream."""
+    """`count` consecutive global micro-batches of `rows` rows each, from row `first` of the stream."""
 
     first: int
     rows: int
@@ -143,15 +145,15 @@ class BatchGroup:
 
 
 class MicroBatching:
-    """What each rank gets of each step: micro-batches of `micro_batch_size` rows per rank, or its whole share.
+    """Divides each step among the ranks: micro-batches of `micro_batch_size` rows per rank, or one share of the step.
 
-    A global micro-batch is `world_size * micro_batch_size` rows that follow each other; rank r has the r-th slice.
-    Raises ValueError for a batch size of the schedule that cannot be dealt out evenly.
+    A global micro-batch is `world_size * micro_batch_size` consecutive rows; rank r takes the r-th slice.
+    Raises ValueError for a batch size of the schedule that cannot be divided evenly.
     """
 
     def __init__(self, schedule: BatchSchedule, world_size: int, micro_batch_size: int | None) -> None:
         if micro_batch_size is not None and micro_batch_size < 1:
-            raise ValueError(f"a micro-batch of {micro_batch_size} rows")
+            raise ValueError(f"a micro-batch of {micro_batch_size} rows: give 1 or more")
         self.schedule = schedule
         self.world_size = world_size
         self._together = None if micro_batch_size is None else world_size * micro_batch_size
@@ -161,7 +163,7 @@ class MicroBatching:
                 how = f" in micro-batches of {micro_batch_size} rows" if micro_batch_size else ""
                 near = " or ".join(str(size) for size in (rows // share * share, (rows // share + 1) * share) if size)
                 raise ValueError(
-                    f"a global batch of {rows} rows cannot be shared by {world_size} ranks{how}: {near} can"
+                    f"a global batch of {rows} rows cannot be divided among {world_size} ranks{how}: use {near}"
                 )
 
     def __len__(self) -> int:
@@ -172,7 +174,7 @@ class MicroBatching:
         return self._together or step.rows
 
     def group_at(self, position: int, most_rows: int) -> BatchGroup:
-        """The batches from `position` on, all of one size: one at least, else no more than `most_rows` rows of a rank.
+        """Batches of one size from `position` on: as many as fit in `most_rows` rows per rank, but at least one.
 
         Raises PositionError where no batch starts there.
         """
@@ -182,14 +184,14 @@ class MicroBatching:
         return BatchGroup(position, rows, min(most, (step.phase_end - position) // rows))
 
     def check(self, position: int) -> Step:
-        """The step at `position`, which is the start of a batch of it. Raises PositionError."""
+        """The step at `position`. Raises PositionError where no batch starts there."""
         step = self.schedule.step_at(position)
         inside = position - step.first
         if inside % self.rows_at(step):
             raise PositionError(
                 f"row {position} is {inside} rows into step {step.number} (rows {step.first} to "
-                f"{step.first + step.rows}), where no batch starts: a run that goes on with another batch size says "
-                f"so in its schedule, as [(0, before), ({position}, after)]; one with another world size or "
-                "micro-batch goes on from a state saved between steps"
+                f"{step.first + step.rows}), where no batch starts. To resume with another batch size, give the "
+                f"schedule of the whole run, [(0, before), ({position}, after)]; with another world size or "
+                "micro-batch, resume from a state saved at the end of a step"
             )
         return step

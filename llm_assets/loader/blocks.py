@@ -1,7 +1,7 @@
-"""Memory for batches, used again once nobody holds a batch made of it.
+"""A pool of memory blocks for batches. A block is reused once no array or tensor refers to it.
 
-Guarantees that a block handed out belongs to its holder alone for as long as any array or tensor of it lives.
-Fresh memory would cost more than filling it: the kernel hands out every page of it anew, zeroed.
+Guarantees that a block belongs to its holder alone for as long as any view of it lives. Allocating fresh memory costs
+more than filling it, since the operating system zeroes every new page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FREE_KEPT = 8
-"""Free blocks kept: what a consumer that holds a few batches at once gives back together."""
+"""Free blocks kept: enough for a consumer that holds a few batches at once and releases them together."""
 
 
 class BlockPool:
@@ -31,7 +31,7 @@ class BlockPool:
         """A block of `size` values, uninitialised. It comes back to the pool when the last view of it dies."""
         if size > self._size:
             self._size = size
-            self._free = deque(maxlen=_FREE_KEPT)  # what is still held comes back to the old one, and goes with it
+            self._free = deque(maxlen=_FREE_KEPT)  # blocks still held return to the old deque and are freed with it
         try:
             memory = self._free.pop()
         except IndexError:
@@ -40,7 +40,7 @@ class BlockPool:
 
 
 class _Lease:
-    """Owner, for numpy, of the memory of a block: every view of the block keeps it alive."""
+    """Owns the memory of a block for numpy: every view keeps the lease alive, and its end returns the block."""
 
     def __init__(self, memory: NDArray[Any], free: deque[NDArray[Any]]) -> None:
         self.__array_interface__ = memory.__array_interface__

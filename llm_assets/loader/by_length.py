@@ -1,7 +1,7 @@
-"""Batches of examples of different lengths, for labelled data that is not packed: little padding, the same for all.
+"""Batches of examples of similar length, with little padding: for labelled data that is not packed.
 
-Guarantees that the batches follow from lengths, parameters and epoch alone, that each example is in one batch of an
-epoch, and that ranks share every batch evenly. Where the examples come from is the caller's business.
+Guarantees that the batches follow from lengths, parameters and epoch alone, that each example is in at most one batch
+of an epoch, and that ranks share every batch evenly. The caller reads the examples.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from llm_assets.loader.ranks import Ranks
 class LengthBatches:
     """Global batches of at most `most_tokens` tokens, padding included, made of examples of similar length.
 
-    Each `window` of examples is sorted by length and cut from the longest down; then the batches of the window are
-    given out in another order. The first epoch takes its windows in the order of `lengths`, later ones in another by
-    `seed`, in blocks of 16. The number of examples in a batch is a multiple of `rows_multiple`, so that as many ranks
-    or any divisor share it evenly; what is left over in a window goes to the next one, and what is left at the end of
-    the epoch, fewer than `rows_multiple`, is not delivered. Lengths count as rounded up to `pad_to_multiple`.
-    Raises ValueError where lengths are no whole numbers, a parameter is below 1, or `rows_multiple` examples of the
-    greatest length exceed a batch.
+    Each `window` of examples is sorted by length and cut into batches from the longest down; the batches of a window
+    are then shuffled. The first epoch takes the examples in the order of `lengths`, later ones shuffle them by `seed`
+    in blocks of 16. The number of examples in a batch is a multiple of `rows_multiple`, so that this number of ranks,
+    or any divisor of it, share it evenly. The remainder of a window is carried over to the next one; that of the
+    epoch, fewer than `rows_multiple` examples, is not delivered. Lengths are rounded up to `pad_to_multiple`.
+    Raises ValueError where lengths are not positive integers, a parameter is below 1, or `rows_multiple` examples of
+    the greatest length do not fit in a batch.
     """
 
     lengths: NDArray[np.integer[Any]]
@@ -48,22 +48,25 @@ class LengthBatches:
             )
         lengths = np.asarray(self.lengths)
         if lengths.ndim != 1 or lengths.size == 0:
-            raise ValueError(f"there are no examples: lengths of shape {lengths.shape}")
+            raise ValueError(f"lengths of shape {lengths.shape}: give one for each example, at least one")
         if lengths.dtype.kind not in "iu" or int(lengths.min()) < 1:
-            raise ValueError(f"lengths of examples are whole numbers from 1 on: {lengths.dtype}, least {lengths.min()}")
-        object.__setattr__(self, "lengths", lengths.astype(np.int64))  # those without a sign cannot be negated
+            raise ValueError(f"lengths are {lengths.dtype}, the least {lengths.min()}: give integers of 1 or more")
+        object.__setattr__(self, "lengths", lengths.astype(np.int64))  # unsigned integers cannot be negated
         longest = int(_padded(self.lengths.max(), self.pad_to_multiple))
         if longest * self.rows_multiple > self.most_tokens:
-            raise ValueError(f"{self.rows_multiple} examples of {longest} tokens exceed {self.most_tokens}")
+            raise ValueError(
+                f"{self.rows_multiple} examples of {longest} tokens exceed most_tokens={self.most_tokens}: raise it, "
+                "or cut the examples"
+            )
 
     def batches(self, epoch: int = 0) -> Iterator[NDArray[np.int64]]:
         """The examples of each global batch of an epoch, longest first, int64 [n].
 
-        They are arithmetic on lengths: to resume, leave out those that were trained on (`itertools.islice`). Raises
-        ValueError for an epoch below 0.
+        To resume, skip the batches that were trained on (`itertools.islice`): no data is read. Raises ValueError for
+        an epoch below 0.
         """
         if epoch < 0:
-            raise ValueError(f"epoch {epoch}: the first one is 0")
+            raise ValueError(f"epoch {epoch}: epochs count from 0")
         return self._batches(epoch)
 
     def _batches(self, epoch: int) -> Iterator[NDArray[np.int64]]:
@@ -76,17 +79,20 @@ class LengthBatches:
             usable = len(examples) - len(examples) % self.rows_multiple
             examples, left = examples[:usable], examples[usable:]
             cut = self._cut(examples[np.argsort(-self.lengths[examples], kind="stable")])
-            # of the epochs of an order, the second is the first that is shuffled
+            # EpochOrder shuffles from its second epoch on
             turns = EpochOrder(len(cut), key(self.seed, f"batches {epoch} {start}"), 1).ranges(len(cut), 2 * len(cut))
             yield from (cut[place] for place, _ in turns)
 
     def shares(self, ranks: Ranks, epoch: int = 0) -> Iterator[NDArray[np.int64]]:
-        """What one rank gets of each batch: every W-th example, so that ranks have about the same work.
+        """The share of one rank in each batch: every W-th example, so that all ranks have similar lengths.
 
         Raises ValueError where the ranks do not divide `rows_multiple`.
         """
         if self.rows_multiple % ranks.world_size:
-            raise ValueError(f"batches of multiples of {self.rows_multiple} examples for {ranks.world_size} ranks")
+            raise ValueError(
+                f"{ranks.world_size} ranks do not share batches evenly: set rows_multiple ({self.rows_multiple}) to a "
+                "multiple of that"
+            )
         return (batch[ranks.rank :: ranks.world_size] for batch in self.batches(epoch))
 
     def _cut(self, examples: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -106,15 +112,16 @@ def collate(
     pad_id: int,
     pad_to_multiple: int = 8,
 ) -> Batch:
-    """Examples as a batch, int64 [n, L]: `input_ids`, `labels` (`IGNORED` on padding) and `attention_mask` (1, 0).
+    """Pad examples to a batch, int64 [n, L]: `input_ids`, `labels` (`IGNORED` on padding), `attention_mask` (1 or 0).
 
-    L is the longest length, rounded up. Without `labels` the ids are their own, unshifted, the first one `IGNORED`.
-    Raises ValueError where an example and its labels differ in length, there is none, or the multiple is below 1.
+    L is the greatest length, rounded up. Without `labels` the ids are the labels, unshifted, the first one `IGNORED`.
+    Raises ValueError where an example and its labels differ in length, there are no examples, or the multiple is
+    below 1.
     """
     if pad_to_multiple < 1:
-        raise ValueError(f"lengths padded to a multiple of {pad_to_multiple}")
+        raise ValueError(f"pad_to_multiple={pad_to_multiple}: give 1 or more")
     if not input_ids or (labels is not None and [*map(len, labels)] != [*map(len, input_ids)]):
-        raise ValueError("no examples, or labels of other lengths than their examples")
+        raise ValueError("give at least one example, and labels as long as their examples")
     shape = (len(input_ids), int(_padded(max(map(len, input_ids)), pad_to_multiple)))
     ids, targets, mask = np.full(shape, pad_id), np.full(shape, IGNORED), np.zeros(shape, np.int64)
     for row, example in enumerate(input_ids):

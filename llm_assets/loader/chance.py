@@ -1,8 +1,8 @@
-"""Random numbers that belong to a place: row of the stream, and place in the row.
+"""Counter-based random numbers for tokens: functions of seed, purpose, row of the stream and place in the row.
 
-Guarantees the same number for the same (seed, purpose, row, place) on every device, in whatever batch and on whatever
-rank the row arrives. Counter-based (as in Salmon et al. 2011), with the finaliser of SplitMix64 (Steele, Lea and
-Flood 2014) as the mixing function: good statistics, no secrecy.
+Guarantees the same number for the same (seed, purpose, row, place) on every device, in any batch and on any rank.
+Counter-based as in Salmon et al. 2011, mixed by the finaliser of SplitMix64 (Steele, Lea and Flood 2014): good
+statistics, no secrecy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import torch
 
 _BITS = 32
-"""Bits of a number: its product with any limit below 2**31 is an int64."""
+"""Bits of a number: few enough that its product with a limit below 2**31 fits in an int64."""
 
 
 def key(seed: int, purpose: str) -> int:
@@ -28,7 +28,7 @@ def draw(chosen: int, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 def happens(numbers: torch.Tensor, probability: float) -> torch.Tensor:
-    """Whether something of a probability happens, bool; the probability is exact to 2**-32."""
+    """True with the given probability, exact to 2**-32: bool, in the shape of `numbers`."""
     return numbers < round(probability * (1 << _BITS))
 
 

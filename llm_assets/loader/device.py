@@ -1,8 +1,8 @@
-"""From rows read to batches in the memory of a device: narrow over the bus, widened there.
+"""Makes batches in the memory of a device from the rows read: ids are copied as stored and widened on the device.
 
-Guarantees the same batches as `batch.HostAssembler`. Token ids travel as stored, through page-locked memory, and of
-the documents only where they begin; all copies and kernels run on a stream of their own, and a batch is delivered
-with the consumer's stream waiting for them. On the CPU the same code runs, with no streams and nothing to wait for.
+Guarantees the same batches as `batch.HostAssembler`. Token ids and document boundaries are copied through page-locked
+memory. Copies and kernels run on a CUDA stream of their own, and the consumer's stream waits for them when a batch is
+delivered. On the CPU the same code runs without streams.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from llm_assets.loader.runs import PADDING
 from llm_assets.store.shards.shard_set import ShardSet
 
 _SLOTS = 4
-"""Page-locked buffers that take turns: a buffer is filled again only when its copy is done."""
+"""Page-locked buffers used in turn: a buffer is refilled only when its copy to the device is done."""
 
 
 class DeviceStreams(Protocol):
-    """How work on a device is put in order."""
+    """Orders work on a device: side work beside the consumer's, and marks to wait for."""
 
     pinned: bool
 
     def aside(self) -> AbstractContextManager[Any]:
-        """Work issued in this context runs beside the consumer's."""
+        """Context in which issued work runs beside the consumer's."""
         ...
 
     def mark(self) -> Mark | None:
-        """A mark after all work issued aside so far; None where it is done already."""
+        """A mark after all side work issued so far; None where it is done already."""
         ...
 
     def await_mark(self, mark: Mark | None, tensors: Sequence[torch.Tensor]) -> None:
-        """Let the consumer's work, as far as it uses these tensors, begin after the mark."""
+        """Make the consumer's further work on these tensors wait for the mark."""
         ...
 
 
@@ -74,7 +74,7 @@ class CudaStreams:
 
 
 class NoStreams:
-    """Work on the CPU: done when it is issued."""
+    """The CPU: work is done when it is issued."""
 
     pinned = False
 
@@ -90,10 +90,10 @@ class NoStreams:
 
 
 def checked_device(device: torch.device | str) -> torch.device:
-    """The device. Raises ValueError for one that is neither the CPU nor CUDA; whether it is there shows in use."""
+    """The device as torch names it. Raises ValueError for types other than cpu and cuda. It need not exist yet."""
     checked = torch.device(device)
     if checked.type not in {"cpu", "cuda"}:
-        raise ValueError(f"device {checked}: cpu and cuda are possible; leave it out and move batches there yourself")
+        raise ValueError(f"device {checked}: give cpu or cuda, or leave it out and move the batches yourself")
     return checked
 
 
@@ -108,7 +108,7 @@ class _Slot:
 
 @dataclass
 class _TransferLayout:
-    """Where things lie in the integers of a transfer: starts and numbers of the runs, then boundaries by batch."""
+    """Layout of the integers of a transfer: starts of the runs, their numbers, then the boundaries of each batch."""
 
     runs: int = 0
     boundaries: list[NDArray[np.int32]] = field(default_factory=list[NDArray[np.int32]])
@@ -144,9 +144,9 @@ class DeviceAssembler:
         self._turn = 0
 
     def assemble(self, rows: RowsRead, starts: Sequence[int]) -> tuple[list[Batch], Mark | None]:
-        """Divide rows into as many batches as `starts` has; those are the first rows of each in the stream.
+        """Divide rows into batches of equal size; `starts` are the first rows of each in the stream.
 
-        Returns also the mark after which they are complete.
+        The second result is the mark after which the batches are complete.
         """
         count = len(starts)
         layout = self._layout(rows, count)
@@ -160,7 +160,7 @@ class DeviceAssembler:
         return [dict(zip(self._fields, values, strict=True)) for values in zip(*columns, strict=True)], mark
 
     def deliver(self, batch: Batch, mark: Mark | None) -> Batch:
-        """The batch, ready for the stream that the caller works on."""
+        """The batch, safe to use on the caller's current stream."""
         self._streams.await_mark(mark, [*batch.values()])
         return batch
 
@@ -174,7 +174,7 @@ class DeviceAssembler:
         return layout
 
     def _fill(self, rows: RowsRead, layout: _TransferLayout) -> _Slot:
-        """Copy rows into the next host buffer, once the device has what was in it."""
+        """Copy rows into the next host buffer, once its last copy to the device is done."""
         slot = self._slots[self._turn]
         self._turn = (self._turn + 1) % _SLOTS
         if slot.copied is not None:
@@ -198,11 +198,11 @@ class DeviceAssembler:
         return torch.empty(size, dtype=dtype, pin_memory=self._streams.pinned)
 
     def _copied(self, host: torch.Tensor) -> torch.Tensor:
-        """On the CPU as well a copy: the host buffer is filled again."""
+        """A copy on the device; a copy on the CPU too, since the host buffer is refilled."""
         return torch.empty(host.shape, dtype=host.dtype, device=self._device).copy_(host, non_blocking=True)
 
     def _widened(self, ids: torch.Tensor, starts: torch.Tensor, numbers: torch.Tensor) -> dict[Field, torch.Tensor]:
-        """The fields that have a value for each token, flat."""
+        """The fields with a value per token, flat [tokens], in their types."""
         wanted = self._types
         dense: dict[Field, torch.Tensor] = {}
         if "input_ids" in wanted:
@@ -233,7 +233,7 @@ class DeviceAssembler:
         starts: Sequence[int],
         rows: int,
     ) -> Sequence[torch.Tensor]:
-        """One field of all the batches."""
+        """One field, for each of the batches."""
         if name in dense:
             return dense[name].view(len(starts), rows, self._length).unbind(0)
         if name == "row_ids":
@@ -244,7 +244,7 @@ class DeviceAssembler:
 
 
 def _moved(labels: torch.Tensor) -> torch.Tensor:
-    """Labels one place to the left: the first token of every row is no target, so none leaves its row."""
+    """Labels shifted left by one. The first token of a row is no target, so no label moves into another row."""
     moved = torch.full_like(labels, IGNORED)
     moved[:-1] = labels[1:]
     return moved

@@ -1,7 +1,7 @@
-"""From the stream of rows that a run trains on to the rows of the set: epoch after epoch, each in its order.
+"""The order of rows in each epoch: maps rows of the stream that a run trains on to rows of the set.
 
-Guarantees that a row of the stream is found by arithmetic, whatever its epoch, and that every epoch has each row of
-the set once. The first epoch is always in the order of the set, which whoever wrote the set chose.
+Guarantees that a row of the stream is found by arithmetic, in constant time for any epoch, and that every epoch has
+each row of the set once. The first epoch is always in the order of the set, which was chosen when it was written.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _MULTIPLIER = 0xBF58476D1CE4E5B9  # of SplitMix64 (Steele, Lea and Flood 2014)
 class EpochOrder:
     """The epochs of a set of `rows` rows.
 
-    With `seed` None every epoch is in the order of the set. With a seed, later epochs take blocks of `block` rows
-    in a keyed pseudo-random order, another one in each epoch, from another first row in each epoch, so that other
-    rows make a block; rows within a block keep their order, since reading them apart would cost a seek each.
+    With `seed` None every epoch is in the order of the set. With a seed, each later epoch shuffles blocks of `block`
+    rows by a keyed pseudo-random permutation of its own. It also shifts the rows by an offset of its own, so that
+    blocks have other rows in each epoch. Rows within a block keep their order, which saves a seek for each.
     Raises ValueError for a block below 1.
     """
 
@@ -35,7 +35,7 @@ class EpochOrder:
             raise ValueError(f"blocks of {self.block} rows")
 
     def ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """The rows of the set that rows `first` to `last` (exclusive) of the stream are, as ranges in turn."""
+        """Rows of the set at rows `first` to `last` (exclusive) of the stream: ranges (first, last), in order."""
         while first < last:
             epoch, row = divmod(first, self.rows)
             stop = min(self.rows, row + last - first)
@@ -62,7 +62,7 @@ class EpochOrder:
 
 @lru_cache(maxsize=4)
 def _keys(seed: int, epoch: int) -> tuple[int, ...]:
-    """Keys of the rounds and the shift of an epoch."""
+    """The keys of the rounds of an epoch's permutation, then its offset."""
     name = f"{seed} {epoch}".encode()
     digest = hashlib.blake2b(name, digest_size=8 * (_ROUNDS + 1), person=b"llm_assets.epoch").digest()
     return tuple(int.from_bytes(digest[place : place + 8], "little") for place in range(0, len(digest), 8))
@@ -71,8 +71,8 @@ def _keys(seed: int, epoch: int) -> tuple[int, ...]:
 def _permuted(index: int, size: int, keys: tuple[int, ...]) -> int:
     """The image of `index` under a permutation of 0 … size - 1: a Feistel network, with cycle walking.
 
-    Black and Rogaway 2002: what lands outside goes round again. The network has at least 8 bits, since with fewer
-    some orders of a few elements are visibly more frequent than others.
+    Cycle walking (Black and Rogaway 2002): an image outside the range is permuted again. The network has at least
+    8 bits, since with fewer some orders of a few elements are visibly more frequent than others.
     """
     half = max(4, (max(1, size - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1

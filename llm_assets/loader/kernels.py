@@ -1,4 +1,4 @@
-"""The loops over tokens, for which numpy would need several passes. Imported only for a field that needs them."""
+"""Compiled loops over tokens, for which numpy would need several passes. Imported only for a field that needs them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What keeps the documents of a row apart in attention: masks for torch's SDPA and for FlexAttention, and boundaries.
+"""Attention within documents of packed rows: masks for torch's SDPA and FlexAttention, arguments of flash attention.
 
-Guarantees that a token sees its own document alone, up to itself where `causal`. Padding sees padding, so that no
-token sees nothing at all (its output would be NaN); its labels are masked.
+Guarantees that a token attends to its own document alone, and with `causal` only up to itself. Padding attends to
+padding, since a token that attends to nothing would give NaN; its labels are masked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MaskMod = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], tor
 def sdpa_mask(document_ids: torch.Tensor, *, causal: bool = True) -> torch.Tensor:
     """`attn_mask` for `scaled_dot_product_attention`: bool [b, 1, L, L], True where the query may see the key.
 
-    Attention that *adds* its mask to the scores (`eager` of Hugging Face) must not be given this one.
+    Not for attention that *adds* its mask to the scores, such as `eager` of Hugging Face.
     """
     same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
     return same.tril() if causal else same
@@ -28,7 +28,7 @@ def sdpa_mask(document_ids: torch.Tensor, *, causal: bool = True) -> torch.Tenso
 def flex_mask_mod(document_ids: torch.Tensor, *, causal: bool = True) -> MaskMod:
     """`mask_mod` for `create_block_mask` and `flex_attention`; `document_ids` is an integer tensor [b, L].
 
-    As in `create_block_mask(flex_mask_mod(document_ids), B=b, H=None, Q_LEN=L, KV_LEN=L)`.
+    Use it as `create_block_mask(flex_mask_mod(document_ids), B=b, H=None, Q_LEN=L, KV_LEN=L)`.
     """
 
     def same_document(batch: torch.Tensor, head: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ def flex_mask_mod(document_ids: torch.Tensor, *, causal: bool = True) -> MaskMod
 
 
 class FlashArguments(TypedDict):
-    """Where sequences begin among the rows laid end to end (int32 [n + 1]), and the length of the longest."""
+    """Boundaries of the sequences in the rows laid end to end (int32 [n + 1]), and the greatest length."""
 
     cu_seq_lens_q: torch.Tensor
     cu_seq_lens_k: torch.Tensor
@@ -48,9 +48,9 @@ class FlashArguments(TypedDict):
 
 
 def flash_arguments(batch: Batch) -> FlashArguments:
-    """What a Hugging Face model with flash attention takes beside ids, labels and positions: `model(…, **these)`.
+    """Further arguments of a Hugging Face model with flash attention: `model(…, **flash_arguments(batch))`.
 
-    For batches with `cu_seqlens` and `max_seqlen`; waits for no device. Raises ValueError for others.
+    Needs the fields `cu_seqlens` and `max_seqlen`; does not synchronise with a device. Raises ValueError without them.
     """
     if not {"cu_seqlens", "max_seqlen"} <= batch.keys():
         raise ValueError("a batch without cu_seqlens and max_seqlen: ask the loader for those fields")

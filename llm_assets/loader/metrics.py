@@ -1,7 +1,7 @@
 """Counts and waiting times of loaders for Prometheus. Needs the extra `metrics`.
 
-Guarantees that nothing is served or sent unless it is asked for, and that reading the counts costs the loop nothing:
-they are taken from `loader.stats()` when somebody looks. What is a reason for an alarm is not known here.
+Guarantees that nothing is served or sent unless asked for, and that the counts cost the training loop nothing: they
+are read from `loader.stats()` at each scrape. Alerts are defined in Prometheus, not here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LATENCY_SECONDS = (1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0,
 """Upper bounds of the buckets: from a batch that lay ready to a shard that had to be fetched and retried."""
 
 KNOWN_ERRORS = ("ShardCorruptError", "ShardMissingError", "ShardTruncatedError", "ShardUnavailableError")
-"""Kinds of errors that are 0 from the start: a counter that appears with its first error shows no increase."""
+"""Errors counted from 0 on: a counter that appears with its first error would show no increase."""
 
 _CACHE = {
     "hits": ("hits", "Reads answered from memory or the cache."),
@@ -56,14 +56,14 @@ _CACHE = {
     "tier_failures": ("tier_failures", "Times that Redis did not answer."),
     "prefetched": ("prefetched", "Shards fetched before they were asked for."),
 }
-"""Counter of a cache → name of its metric and what it counts."""
+"""Counter of a cache → name and description of its metric."""
 
 
 class CacheCounts(Protocol):
-    """What a cache did, by name; as `llm_assets.loader.cache.CacheCounters` has it."""
+    """The counters of a cache by name, such as `llm_assets.loader.cache.CacheCounters`."""
 
     def as_dict(self) -> Mapping[str, float]:
-        """All counts, of one moment."""
+        """All counters, read at one moment."""
         ...
 
 
@@ -74,17 +74,17 @@ class _Cached(Protocol):
 
 
 class LoaderMetrics:
-    """The metrics of the loaders that it watches, in a registry: one of its own, unless one is given.
+    """The metrics of all watched loaders, in the given registry or a new one.
 
     Every metric has the labels `rank` and `set`:
 
     - `data_loader_throughput_sequences_total`, `data_loader_batches_total`: rows and batches delivered to this rank.
     - `data_loader_tokens_total`: tokens delivered, without padding, also by `source`; see `SourceTokens`.
     - `data_loader_latency_seconds`: a histogram of how long the consumer waited for a batch.
-    - `data_loader_stall_seconds_total`: all that it waited.
-    - `data_loader_errors_total`: what iterating raised, by `kind` (the name of the exception).
+    - `data_loader_stall_seconds_total`: the total of these waits.
+    - `data_loader_errors_total`: exceptions raised by iteration, by `kind` (the name of the exception).
     - `data_loader_position_rows`: the position in the stream, over all ranks.
-    - `data_loader_cache_…_total`: what the cache of the set did in this process, if it has one.
+    - `data_loader_cache_…_total`: the counters of the set's cache in this process, if it has one.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -105,11 +105,11 @@ class LoaderMetrics:
     def watch(
         self, loader: TokenLoader, name: str | None = None, cache: CacheCounts | None = None
     ) -> WatchedLoader[Batch]:
-        """Count what a loader delivers from now on; iterate over the result to have waiting and errors counted too.
+        """Count what a loader delivers from now on. Iterate over the result, so that waits and errors are counted too.
 
-        `name` is the label `set`: by default the first 12 digits of the digest of the set. `cache` are the counters
-        of its cache: by default those of the set. Reads the table of shards. Raises ValueError for a loader with the
-        rank and name of one that is watched, and ShardSetError where the set is damaged.
+        `name` is the label `set`; the default is the first 12 digits of the set's digest. `cache` are the counters of
+        its cache; the default is those of the set. Reads the table of shards. Raises ValueError where a loader of the
+        same rank and name is watched already, and ShardSetError where the set is damaged.
         """
         name = loader.set.digest[:12] if name is None else name
         if cache is None and isinstance(loader.set, _Cached):
@@ -121,9 +121,10 @@ class LoaderMetrics:
         return WatchedLoader(loader, loader, self._latency.labels(*labels), self._errors, labels)
 
     def serve(self, host: str = "127.0.0.1", port: int = 0) -> MetricsServer:
-        """Answer scrapes of `http://host:port/metrics`, from threads of this process; port 0 is any free one.
+        """Serve `http://host:port/metrics` from threads of this process; port 0 picks a free one.
 
-        Anyone who reaches the address can read the metrics. Raises OSError where the port is taken.
+        There is no authentication: anyone who reaches the address can read the metrics. Raises OSError where the port
+        is taken.
         """
         server, thread = start_http_server(port, host, self.registry)
 
@@ -135,18 +136,20 @@ class LoaderMetrics:
         return MetricsServer(f"http://{host}:{server.server_port}/metrics", stop)
 
     def push(self, gateway: str, job: str, timeout_seconds: float = 30.0) -> None:
-        """Replace what a push gateway has of this job and rank: for runs that are over before they are scraped.
+        """Replace the metrics of this job and rank on a push gateway: for runs too short to be scraped.
 
-        Raises OSError where the gateway cannot be reached or refuses, ValueError unless loaders of one rank are
-        watched: ranks push for themselves, and the gateway tells them apart.
+        Raises OSError where the gateway cannot be reached or refuses, and ValueError unless the watched loaders have
+        one rank: each rank pushes for itself, under its own label.
         """
         ranks = {rank for rank, _ in self._collector.labels}
         if len(ranks) != 1:
-            raise ValueError(f"loaders of {len(ranks)} ranks are watched: a push is of one rank")
+            raise ValueError(
+                f"loaders of {len(ranks)} ranks are watched: push from a `LoaderMetrics` with loaders of one rank"
+            )
         push_to_gateway(gateway, job, self.registry, {"rank": ranks.pop()}, timeout_seconds)
 
     def close(self) -> None:
-        """Take the metrics out of the registry, so that another object can put its own there."""
+        """Unregister the metrics, so that another `LoaderMetrics` can use the registry."""
         for collector in (self._collector, self._latency, self._errors):
             self.registry.unregister(collector)
 
@@ -170,7 +173,7 @@ class MetricsServer:
 
 
 class WatchedLoader(Generic[BatchT]):
-    """A loader whose metrics are kept: `for batch in watched` is `for batch in loader`, with every wait measured."""
+    """Iterates like the loader, and records every wait and error: use `for batch in watched`."""
 
     def __init__(
         self,
@@ -184,9 +187,9 @@ class WatchedLoader(Generic[BatchT]):
         self._batches, self._latency, self._errors, self._labels = batches, latency, errors, labels
 
     def through(self, batches: Iterable[OtherT]) -> WatchedLoader[OtherT]:
-        """The same, where batches come through something else: `watched.through(DataLoader(loader, batch_size=None))`.
+        """Watch another iterable over the loader's batches: `watched.through(DataLoader(loader, batch_size=None))`.
 
-        Iterating raises WorkerProcessError where a worker process delivers: this process cannot count then.
+        Iterating raises WorkerProcessError where a worker process delivers, since this process then counts nothing.
         """
         return WatchedLoader(self.loader, batches, self._latency, self._errors, self._labels)
 
@@ -211,7 +214,7 @@ class WatchedLoader(Generic[BatchT]):
                 batch = next(batches)
             except StopIteration:
                 return
-            except Exception as error:  # whatever it is, it is counted and goes on its way
+            except Exception as error:  # counted, then raised again
                 self._errors.labels(*self._labels, type(error).__name__).inc()
                 raise
             self._latency.observe(clock() - asked)
@@ -219,7 +222,7 @@ class WatchedLoader(Generic[BatchT]):
 
 
 class _Counts:
-    """What one loader did since it is watched."""
+    """Counts of one loader since it is watched."""
 
     def __init__(self, loader: TokenLoader, cache: CacheCounts | None) -> None:
         self.loader, self.cache = loader, cache
@@ -229,7 +232,7 @@ class _Counts:
         self._updating = threading.Lock()
 
     def update(self) -> None:
-        """Take the counts of this moment."""
+        """Read the counts of this moment."""
         with self._updating:
             stats, position = self.loader.stats(), self.loader.position
             world = self.loader.ranks.world_size
@@ -251,7 +254,7 @@ class _Counts:
 
 
 class _Collector(Collector):
-    """Tells a registry what there is to say of all watched loaders when it asks."""
+    """Collects the metrics of all watched loaders at each scrape."""
 
     def __init__(self) -> None:
         self._watched: dict[tuple[str, str], _Counts] = {}
@@ -267,7 +270,7 @@ class _Collector(Collector):
         self._watched[labels] = counts
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each metric."""
+        """Yield a family for each metric."""
         rows = _counter("data_loader_throughput_sequences", "Rows delivered to this rank.")
         batches = _counter("data_loader_batches", "Batches delivered to this rank.")
         stall = _counter("data_loader_stall_seconds", "Seconds that the consumer waited for batches.")

@@ -1,7 +1,7 @@
-"""Work done ahead of its consumer by a thread.
+"""An iterator that computes items in a background thread, ahead of its consumer.
 
-Guarantees the items of the source in its order, its error in the place where it was raised, and a thread that ends
-when its consumer closes or forgets it.
+Guarantees the items of the source in order, its exception at the position where it was raised, and that the thread
+ends when the iterator is closed or garbage-collected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PrefetchIterator(Iterator[T], Generic[T]):
         return item
 
     def close(self) -> None:
-        """Let the thread end; it finishes the item it works on."""
+        """Stop the thread once it has finished the current item."""
         self._coming.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
 

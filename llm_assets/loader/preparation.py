@@ -1,7 +1,7 @@
-"""Batches made from a position on, ahead of the consumer or when it asks.
+"""Prepares the batches of a rank from a position on, when they are asked for or in a prefetch thread.
 
-Guarantees each batch once, with the position that follows it. Several small batches are read and made in one go, since
-the calls cost as much as the tokens do; what nobody asked for is forgotten.
+Guarantees each batch once, with the position after it. Several small batches are read and made at once, since the
+calls cost as much as the tokens do. Prefetched batches that were not delivered are dropped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from llm_assets.loader.validate import BatchValidator
 from llm_assets.store.shards.shard_set import ShardSet
 
 _TOKENS_AT_ONCE = 1 << 18
-"""Tokens made in one go, where batches are smaller. Measured with 32 rows of 1,024: fewer cost more calls than they
+"""Tokens made at once where batches are smaller. Measured with 32 rows of 1,024 tokens: fewer cost more calls than they
 save in caches, more gain little."""
 
 
@@ -47,7 +47,7 @@ class BatchSpec:
     validate: bool
 
     def assembler(self) -> HostAssembler | DeviceAssembler:
-        """What makes the tensors."""
+        """A new assembler for these batches, on the host or on the device."""
         if self.device is None:
             return HostAssembler(self.shards, self.length, self.fields, self.dtype, shift_labels=self.shift_labels)
         return DeviceAssembler(
@@ -55,14 +55,14 @@ class BatchSpec:
         )
 
     def reader(self) -> RowReader:
-        """What reads the rows."""
+        """A new reader for these rows."""
         with_runs = self.validate or bool(NEEDS_RUNS & {*self.fields})
         return RowReader(self.shards, self.order, self.length, with_runs=with_runs)
 
 
 @dataclass(frozen=True)
 class _Made:
-    """Batches made in one go (not yet where they should be), `rows` rows of this rank each, and what follows each."""
+    """Batches made at once, not yet delivered: `rows` rows of this rank each, and the position after each of them."""
 
     batches: deque[Batch]
     mark: Mark | None
@@ -71,7 +71,7 @@ class _Made:
 
 
 class Preparation:
-    """The batches of a spec from a position on. With `prefetch` over 0, a thread makes about that many in advance."""
+    """The batches of a spec from a position on. With `prefetch` > 0 a thread makes about that many in advance."""
 
     def __init__(self, spec: BatchSpec, position: int, prefetch: int) -> None:
         self._assembler = spec.assembler()
@@ -83,14 +83,14 @@ class Preparation:
         self._now = _Made(deque(), None, 0, deque())
 
     def next(self) -> tuple[Batch, int, int]:
-        """The next batch, its rows, and the position after it. Only to be asked for batches that there are."""
+        """The next batch, its number of rows, and the position after it. Must not be called past the last batch."""
         if not self._now.batches:
             self._now = next(self._groups)
         now = self._now
         return self._assembler.deliver(now.batches.popleft(), now.mark), now.rows, now.positions.popleft()
 
     def close(self) -> None:
-        """Forget what was made ahead."""
+        """Stop the prefetch thread and drop its batches."""
         if isinstance(self._groups, PrefetchIterator):
             self._groups.close()
 

@@ -1,7 +1,7 @@
-"""Rows of the stream, read from the set: token ids as stored, and the runs of documents in them.
+"""Reads rows of the stream from the set: token ids as stored, and the runs of documents in them.
 
-Guarantees that damaged lengths are an error that names shard and row, and that ids are views of the mapped files,
-where the set is local, until somebody copies them. What is made of them is not known here.
+Guarantees that damaged lengths are an error that names shard and row, and that ids of a local set are views of the
+mapped files, not copies. Tensors are made of them by `batch` and `device`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llm_assets.store.shards.shard_set import DocumentLengths, ShardCorruptError
 
 
 class RowSpan(NamedTuple):
-    """Rows `first` to `last` (exclusive) of the set, of which the rows of the stream are parts `skip` to `stop`."""
+    """Rows `first` to `last` (exclusive) of the set; the rows read are parts `skip` to `stop` (exclusive) of these."""
 
     first: int
     last: int
@@ -28,13 +28,13 @@ class RowSpan(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Rows of the stream."""
+        """Number of rows of the stream."""
         return self.stop - self.skip
 
 
 @dataclass(frozen=True)
 class RowsRead:
-    """`rows` rows of the stream: token ids in pieces [*, length] of the stored type, and where they come from."""
+    """`rows` rows of the stream: token ids as arrays [*, length] of the stored type, and the spans they come from."""
 
     rows: int
     pieces: Sequence[NDArray[Any]]
@@ -43,7 +43,7 @@ class RowsRead:
 
 
 class RowReader:
-    """Reads rows of `length` tokens, `parts` of which make a row of the set."""
+    """Reads rows of `length` tokens, which divides the sequence length of the set."""
 
     def __init__(self, shards: ShardSet, order: EpochOrder, length: int, *, with_runs: bool) -> None:
         self._set = shards
@@ -53,7 +53,7 @@ class RowReader:
         self._with_runs = with_runs
 
     def read(self, starts: Sequence[int], rows: int) -> RowsRead:
-        """For each start, `rows` rows of the stream from there on. Raises what `ShardSet` raises."""
+        """Read `rows` rows of the stream from each start on. Raises what `ShardSet` raises."""
         spans = [span for start in starts for span in self._spans(start, start + rows)]
         pieces: list[NDArray[Any]] = []
         documents: list[DocumentLengths] = []
@@ -80,7 +80,7 @@ class RowReader:
         return spans
 
     def _ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """As `EpochOrder.ranges`, each range within one shard."""
+        """The ranges of `EpochOrder.ranges`, cut at the ends of shards."""
         for start, stop in self._order.ranges(first, last):
             for _, begin, end in self._set.index.layout.within_shards(start, stop):
                 yield begin, end
@@ -100,9 +100,9 @@ class RowReader:
         return runs.select(keep)
 
     def corrupt(self, spans: Sequence[RowSpan], row: int, problem: str, *, packed: bool = False) -> ShardCorruptError:
-        """The error that a row is not sound, naming its shard and its number in the set.
+        """An error about one row that names its shard and its number in the set.
 
-        `row` counts the rows of the stream in the spans; where `packed`, also the parts that the spans leave out.
+        `row` counts the rows of the stream in the spans; with `packed`, also the parts that the spans leave out.
         """
         for span in spans:
             count = (span.last - span.first) * self._parts if packed else span.rows

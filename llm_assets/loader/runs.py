@@ -1,7 +1,7 @@
-"""Where documents begin and end in rows, and what is padding: one list of runs for a few rows.
+"""Document boundaries and padding in rows, as one list of runs: a run is a document or a stretch of padding.
 
-Guarantees that lengths which do not fit their rows are an error that names the row. What a model is given of it is
-made in `batch` (on this side) and `device` (on that of the device).
+Guarantees that lengths which do not fit their rows are an error that names the row. The tensors for a model are made
+in `batch` (host memory) and `device`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PADDING = -1
 
 
 class RowError(ValueError):
-    """A row that is not sound; `row` is its place among those looked at, `problem` says why."""
+    """A row whose document lengths are invalid. `row` is its index among the rows checked, `problem` the reason."""
 
     def __init__(self, row: int, problem: str) -> None:
         super().__init__(f"row {row}: {problem}")
@@ -29,9 +29,9 @@ class RowError(ValueError):
 
 @dataclass(frozen=True)
 class Runs:
-    """The documents and the paddings of `rows` rows of `length` tokens laid end to end, none of them empty.
+    """The runs of `rows` rows of `length` tokens laid end to end: documents and padding, none of them empty.
 
-    `starts` (int64 [n], from 0, rising) are their first tokens, `is_padding` is bool [n]. Each row starts a run.
+    `starts` (int64 [n], from 0, increasing) are their first tokens, `is_padding` is bool [n]. Each row starts a run.
     """
 
     rows: int
@@ -41,7 +41,7 @@ class Runs:
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
-        """Numbers of the documents in their rows, from 0, `PADDING` for padding: int64 [n]."""
+        """Index of each run's document within its row, from 0; `PADDING` for padding: int64 [n]."""
         first_runs = np.searchsorted(self.starts, np.arange(0, self.rows * self.length, self.length))
         counts = np.diff(first_runs, append=len(self.starts))
         numbers = np.arange(len(self.starts)) - np.repeat(first_runs, counts)
@@ -49,11 +49,11 @@ class Runs:
         return numbers
 
     def ends(self) -> NDArray[np.int64]:
-        """One past the last token of each run, int64 [n]."""
+        """End (exclusive) of each run, int64 [n]."""
         return np.append(self.starts[1:], self.rows * self.length)
 
     def select(self, keep: NDArray[np.bool_]) -> Runs:
-        """The runs of some of the rows, laid end to end. `keep` is [rows]."""
+        """The runs of the rows where `keep` (bool [rows]) is true, laid end to end."""
         row = self.starts // self.length
         kept = keep[row]
         place = np.cumsum(keep) - 1
@@ -62,10 +62,10 @@ class Runs:
 
 
 def runs_of(documents: DocumentLengths, packed_length: int, length: int) -> Runs:
-    """The runs of packed rows, each divided into rows of `length`, which divides `packed_length`.
+    """The runs of packed rows, each divided into rows of `length` tokens, a divisor of `packed_length`.
 
-    Where a row ends within a document, the rest of it is a document of its own in the next row.
-    Raises RowError.
+    Where a row ends inside a document, the rest of the document counts as a document of its own in the next row.
+    Raises RowError for lengths that do not fit.
     """
     ends, tokens = _ends(documents, packed_length)
     starts, is_padding = _packed_runs(documents, ends, tokens, packed_length)
@@ -80,7 +80,7 @@ def runs_of(documents: DocumentLengths, packed_length: int, length: int) -> Runs
 def _packed_runs(
     documents: DocumentLengths, ends: NDArray[np.int64], tokens: NDArray[np.int64], packed_length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """First tokens of all runs of packed rows, and which of them are padding."""
+    """First tokens (int64 [n]) of all runs of packed rows, and whether each is padding (bool [n])."""
     starts = ends - documents.lengths
     padding = packed_length - tokens
     padded = padding.nonzero()[0]
@@ -97,7 +97,7 @@ def _packed_runs(
 
 
 def _ends(documents: DocumentLengths, packed_length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ends of documents laid end to end without padding, and the tokens of each row; the lengths fit."""
+    """Ends of the documents laid end to end without padding, and tokens of each row. Raises RowError."""
     offsets, lengths = documents
     if (offsets[1:] <= offsets[:-1]).any():
         raise RowError(int(np.argmax(offsets[1:] <= offsets[:-1])), "has no document")

@@ -1,7 +1,7 @@
-"""How many tokens of each source lie between two positions of a stream of rows.
+"""Counts the tokens of each source between two positions of a stream of rows.
 
-Guarantees that the counts of consecutive ranges add up, to those of the whole set after every epoch. Where the rows
-come from one by one is not known here: that lies beside the shards, and no loader reads it.
+Guarantees that the counts of consecutive ranges add up, to those of the whole set after every epoch. The counts come
+from the table of shards; the provenance of single rows, which lies beside the shards, is never read.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from llm_assets.store.shards.shard_set import ShardSet
 
 
 class SourceTokens:
-    """Tokens by source (padding is none) of a set, its rows divided into `rows_per_epoch` rows of a stream.
+    """Tokens by source, without padding, of a set whose rows make `rows_per_epoch` rows of a stream.
 
-    Exact where a range starts and ends with shards, in epochs that take the rows as they lie; within a shard the
-    tokens are taken to be spread evenly, and in an epoch of another order as they are in the first one. `sources` are
-    the names; a single "" where the set has none. Raises ShardSetError where the table of shards cannot be read.
+    Exact where a range starts and ends at a shard boundary in an epoch in the order of the set. Within a shard tokens
+    are assumed to be evenly spread, and shuffled epochs are counted like the first one. `sources` are the names, or a
+    single "" where the set names none. Raises ShardSetError where the table of shards cannot be read.
     """
 
     def __init__(self, shards: ShardSet, rows_per_epoch: int) -> None:

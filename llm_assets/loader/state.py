@@ -1,6 +1,6 @@
-"""The saved state of a loader: one position in the stream of rows, and what makes it mean the same rows again.
+"""The saved state of a loader: one position in the stream of rows, and the identity of that stream.
 
-Guarantees that a state continues with just the rows that come next, or is refused with the reason.
+Guarantees that a state resumes at exactly the next row, or is refused with the reason.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class LoaderStateError(ValueError):
 
 
 class DigestMismatchError(LoaderStateError):
-    """A saved state of a loader of other rows."""
+    """A saved state of a loader that reads another set."""
 
 
 @dataclass(frozen=True)
 class StreamIdentity:
-    """What the stream of rows is: which set, how its rows are divided, and in which order epochs take them.
+    """Everything that decides which row is at a position: the set, the row length, and the order of epochs.
 
-    Raises ValueError for a seed or block that is no `int`, which a state in JSON could not keep.
+    Raises ValueError for a seed or block that is not an `int`, since JSON could not keep it.
     """
 
     digest: str
@@ -44,41 +44,53 @@ def to_dict(stream: StreamIdentity, position: int) -> dict[str, Any]:
 
 
 def position_in(stream: StreamIdentity, packed_length: int, state: Mapping[str, Any]) -> int:
-    """The position that a saved state has in a stream, counted in its rows.
+    """The position of a saved state in a stream, in rows of that stream.
 
-    The sequence length may be another one. Raises DigestMismatchError for a state of other rows, LoaderStateError for
-    what is no state of a loader, or one that would go on with rows that were seen or leave some out.
+    The sequence length may differ from the saved one. Raises DigestMismatchError for a state of another set, and
+    LoaderStateError for anything else from which resuming would repeat or skip rows, or which is no state at all.
     """
     if not state or "version" not in state:
-        raise LoaderStateError(f"no state of a loader, which `state_dict()` gives: {_shortened(state)}")
+        raise LoaderStateError(
+            f"{_shortened(state)} is not a saved state: pass what `state_dict()` of a loader returned"
+        )
     version = state["version"]
     if version != STATE_VERSION:
-        raise LoaderStateError(f"a state of version {version}; this loader reads {STATE_VERSION}")
+        raise LoaderStateError(
+            f"the state has format {version}, and this version reads format {STATE_VERSION}: resume with the version "
+            "that saved it"
+        )
     if state.get("digest") != stream.digest:
         raise DigestMismatchError(
-            f"a state of the set {state.get('digest')}; this is {stream.digest}: a run goes on with the set that it "
-            "began with"
+            f"the state was saved for the set with digest {state.get('digest')}, and this set has {stream.digest}: "
+            "resume with the set that the run began with"
         )
     position, length = state.get("position"), state.get("sequence_length")
     if type(length) is not int or length < 1 or packed_length % length:
-        raise LoaderStateError(f"sequence length {length!r} does not divide the rows of {packed_length}")
+        raise LoaderStateError(
+            f"the state has sequence_length {length!r}, which does not divide the set's rows of {packed_length} "
+            "tokens: it was changed since it was saved"
+        )
     if type(position) is not int or position < 0:
-        raise LoaderStateError(f"position {position!r} is not a number of rows")
+        raise LoaderStateError(
+            f"the state has position {position!r}, not a number of rows: it was changed since it was saved"
+        )
     saved_order, order = (state.get("seed"), state.get("block")), (stream.seed, stream.block)
     first_epoch = position <= stream.set_rows * (packed_length // length)
     if not first_epoch and saved_order != order and not (saved_order[0] is None and order[0] is None):
         raise LoaderStateError(
-            f"a state of (seed, block) {saved_order}, saved after the first epoch; with {order} later epochs have "
-            "another order, so that rows would be repeated and others left out"
+            f"the state was saved after the first epoch with (seed, block) {saved_order}; with {order} the "
+            "rows of later epochs come in another order, so some would repeat and others be skipped: pass the same seed "
+            "and block"
         )
     tokens = position * length
     if tokens % stream.sequence_length:
         raise LoaderStateError(
-            f"a state of {position} rows of {length} tokens ends within a row of {stream.sequence_length}"
+            f"the state ends after {position} rows of {length} tokens, inside a row of {stream.sequence_length}: "
+            f"resume with sequence_length {length}"
         )
     return tokens // stream.sequence_length
 
 
 def _shortened(value: object) -> str:
-    """A dict by its keys, anything else by its type: a checkpoint may hold a whole model."""
+    """Describe a value by its keys or its type, since a checkpoint may hold a whole model."""
     return f"a dict of {[*value]}" if isinstance(value, dict) else f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""What a loader has delivered so far and how long its consumer waited for it."""
+"""Counts of what a loader has delivered, and the time its consumer waited for it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LoaderStats:
 
 
 class StatsCounter:
-    """Adds up what a `LoaderStats` says. Not locked: for the thread that consumes."""
+    """Accumulates a `LoaderStats`. Not thread-safe: only the consuming thread uses it."""
 
     def __init__(self) -> None:
         self._batches = self._rows = self._tokens = 0
@@ -46,7 +46,7 @@ class StatsCounter:
         self._first = self._last = 0.0
 
     def add(self, rows: int, tokens: int, asked: float, given: float) -> None:
-        """A batch was asked for and given at these times (seconds, of a monotonic clock)."""
+        """Count a batch, with the times (seconds of a monotonic clock) at which it was asked for and delivered."""
         if not self._batches:
             self._first = asked
         self._batches += 1

@@ -1,8 +1,8 @@
-"""The loader: a shard set, front to back, as the batches of one rank.
+"""The loader: reads a shard set front to back and delivers the batches of one rank.
 
-Guarantees that the global batches depend on the set, the schedule and the position alone, whatever the number of
-ranks, and that the state is exact: one position, counting what the consumer was given, not what was made ahead.
-Order, mixing and shuffling are the business of whoever wrote the set.
+Guarantees that the global batches depend only on the set, the schedule and the position, not on the number of ranks,
+and that the state is exact: one position that counts delivered rows, not prefetched ones. Mixing and shuffling belong
+to the stage that wrote the set.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 _ENDLESS = 1 << 62
-"""Rows of a stream without end."""
+"""Length in rows of an endless stream."""
 
 
 class LoaderExhaustedError(RuntimeError):
-    """The loader was iterated again after its last batch."""
+    """The loader was iterated again after its last batch was delivered."""
 
 
 class TokenLoader(IterableDataset[Batch]):
     """The batches of one rank, each a dict of tensors: see `batch.HostAssembler` for the `fields`.
 
-    **Rows.** A row has `sequence_length` tokens: as many as the rows of the set, or a number that divides it. Where
-    such a division falls inside a document, its rest is a document of its own: positions restart, and the token
-    after the seam is no target. The rows of `epochs` epochs (None: without end) make one stream; `position` counts
-    it. With a `seed`, epochs after the first take the set in another order (see `EpochOrder`).
+    **Rows.** A row has `sequence_length` tokens: the length of the set's rows or a divisor of it. Where such a row ends
+    inside a document, the rest counts as a document of its own: positions restart, and its first token is no target.
+    The rows of `epochs` epochs (None: endless) form one stream, and `position` is a row of it. With a `seed`, epochs
+    after the first are shuffled (see `EpochOrder`).
 
     **Batches.** `batch_size` is the global batch in rows, or a schedule of (from row, size) (see `BatchSchedule`). A
     step is that many consecutive rows; it may reach from one epoch into the next. Rank r of W gets the r-th slice, in
@@ -57,16 +57,16 @@ class TokenLoader(IterableDataset[Batch]):
     **Where to.** Batches are made on the `device`, or, where it is None, in the memory of this process. A thread makes
     `prefetch` batches ahead; by default none, and 2 for a CUDA device. `dtype`: see `fields.field_type`.
 
-    A loader is one run over the stream: `for batch in loader` goes on from the position to the end, and all iterators
-    share the position. It can be used bare, as `DataLoader(loader, batch_size=None)`, or in a `StatefulDataLoader`,
-    with at most one worker process. `validate` compares every batch with the set.
+    A loader is one run over the stream: `for batch in loader` continues from the position to the end, and all iterators
+    share the position. Use it directly, as `DataLoader(loader, batch_size=None)`, or in a `StatefulDataLoader`, with
+    at most one worker process. `validate` compares every batch with the set.
 
-    **Source.** A shard set, or the URI of one, of which only the index is read before the first batch, so that starting
-    costs the same for any number of rows. A file that is missing or cut short is then an error when its rows are due;
-    who wants to know before opens the set, which looks at all of them, and hands it over.
+    **Source.** A shard set, or its URI. Of a URI only the index is read before the first batch, so that starting costs
+    the same for any number of rows; a missing or truncated file is an error when its rows are read. To check all files
+    first, pass `ShardSet.open(uri)`.
 
-    Raises ValueError for parameters that make no sense together, and what `ShardSet.open` raises. Iterating raises
-    ShardSetError where the set is damaged, and LoaderExhaustedError for a loader that was iterated to its end.
+    Raises ValueError for parameters that contradict each other, and what `ShardSet.open` raises. Iterating raises
+    ShardSetError where the set is damaged, and LoaderExhaustedError after the last batch.
     """
 
     def __init__(
@@ -139,65 +139,65 @@ class TokenLoader(IterableDataset[Batch]):
 
     @property
     def step(self) -> int:
-        """Whole steps delivered: when the last micro-batch of a step is given out, that step counts."""
+        """Whole steps delivered; a step counts with its last micro-batch."""
         return self.schedule.steps_before(self._position)
 
     @property
     def at_step_end(self) -> bool:
-        """Whether the batch given out last was the last micro-batch of its step (also before the first batch)."""
+        """True where the last delivered batch ends its step, and before the first batch."""
         return self._position >= self.schedule.end or self._step().first == self._position
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches in the step that the batch given out last belongs to (the first step, before that)."""
+        """Micro-batches in the step of the last delivered batch; before that, in the first step."""
         step = self.schedule.step_at(max(0, self._position - 1))
         return step.rows // self._micro_batching.rows_at(step)
 
     @property
     def unused_rows(self) -> int:
-        """Rows at the end of the stream that make no whole step; 0 in an endless one."""
+        """Rows at the end of the stream that do not fill a step and are not delivered; 0 in an endless stream."""
         return 0 if self.epochs is None else self.schedule.rows - self.schedule.end
 
     def __len__(self) -> int:
         """Batches (micro-batches) in the whole stream. Raises TypeError where it has no end."""
         if self.epochs is None:
-            raise TypeError("a loader of endless epochs has no length")
+            raise TypeError("a loader with epochs=None is endless and has no length")
         return len(self._micro_batching)
 
     def __iter__(self) -> Iterator[Batch]:
         self._worker.enter(self._spec.device)
         if self._over:
             raise LoaderExhaustedError(
-                f"all {self.schedule.end} rows were delivered, and a loader is one run over them: give it more epochs "
-                "(None: without end), or load an earlier state"
+                f"all {self.schedule.end} rows were delivered, and a loader is one run over them: set more epochs "
+                "(None: endless), or load an earlier state"
             )
         return self._batches()
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the consumer is: JSON-like, the same on every rank.
+        """The state after the last delivered batch: JSON-like, the same on every rank.
 
-        Raises WorkerProcessError where a worker process delivers, whose progress this process does not know.
+        Raises WorkerProcessError where a worker process delivers, since its position is not known in this process.
         """
         self._worker.check()
         return to_dict(self._stream, self._position)
 
     def state_after(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        """The state once a batch of this loader, which must have `row_ids`, has been trained on by all ranks.
+        """The state after all ranks have trained on this batch, which must have the field `row_ids`.
 
-        For consumers that get batches from a worker process. Raises KeyError without `row_ids`.
+        For batches that come from a worker process. Raises KeyError without `row_ids`.
         """
         if "row_ids" not in batch:
-            raise KeyError("a batch without row_ids does not say where it ends: ask the loader for that field")
+            raise KeyError("the batch has no row_ids, which tell its position: ask the loader for that field")
         first = int(batch["row_ids"][0])
         share = len(batch["row_ids"])
         return to_dict(self._stream, first + (self.ranks.world_size - self.ranks.rank) * share)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a saved state; live iterators do too.
+        """Continue from a saved state; live iterators do so too.
 
-        The world size may be another one, and so may the schedule, the micro-batch and the sequence length, as long
-        as a batch starts at the position. Raises DigestMismatchError for a state of other rows, LoaderStateError for
-        any other that this loader cannot continue from.
+        World size, schedule, micro-batch and sequence length may differ from the saved run, if a batch starts at the
+        position. Raises DigestMismatchError for a state of another set, LoaderStateError for any other that this loader
+        cannot continue from.
         """
         position = position_in(self._stream, self.set.sequence_length, state_dict)
         if position != self.schedule.end:
@@ -210,7 +210,7 @@ class TokenLoader(IterableDataset[Batch]):
         self._worker.clear()
 
     def stats(self) -> LoaderStats:
-        """What this loader object delivered, and how long its consumer waited."""
+        """Counts of what this object delivered, and of how long its consumer waited."""
         return self._counter.stats()
 
     def _step(self) -> Step:
@@ -239,21 +239,21 @@ class TokenLoader(IterableDataset[Batch]):
 
 
 def _whole(name: str, value: int, least: int) -> int:
-    """The value of a parameter, as a plain integer. Raises ValueError for one below `least` or no whole number."""
+    """The value of a parameter as an int. Raises ValueError for a non-integer, or one below `least`."""
     try:
         number = index(value)
     except TypeError:
         number = least - 1
     if number < least:
-        raise ValueError(f"{name}={value!r}: give a whole number, {least} or more")
+        raise ValueError(f"{name}={value!r}: give an integer of {least} or more")
     return number
 
 
 def _ranks(rank: int, world_size: int, mesh: DeviceMesh | None, data_parallel: str | Sequence[str]) -> Ranks:
     if mesh is None:
         if data_parallel:
-            raise ValueError("data-parallel dimensions without a mesh")
+            raise ValueError("data_parallel names dimensions of a mesh: pass the mesh too")
         return Ranks(rank, world_size)
     if (rank, world_size) != (0, 1):
-        raise ValueError("rank and world size are given twice: by numbers and by a mesh")
+        raise ValueError("rank and world_size are given twice: leave them out, or the mesh")
     return Ranks.of_mesh(mesh, data_parallel)

@@ -1,9 +1,8 @@
-"""Changes to batches where they are: masked, replaced and rotated tokens.
+"""Batch transforms on the device of the batch: masking, replacement and rotation of tokens.
 
-Guarantees that what becomes of a row depends on the seed and its place in the stream (`row_ids`, which batches must
-have) alone: not on the batch, the rank or the device. A transform returns a new dict and leaves the tensors it was
-given as they were; those it does not concern are passed on. All raise ValueError for a batch without a field they
-need. With `dtype="narrow"` `input_ids` keep their type.
+Guarantees that the result for a row depends only on the seed and its place in the stream (field `row_ids`, required),
+not on batch, rank or device. A transform returns a new dict, leaves its input tensors unchanged and passes on the
+other fields. All raise ValueError for a batch without a field they need. `input_ids` keep their type.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from llm_assets.loader.runs import PADDING
 
 @dataclass(frozen=True)
 class RandomMask:
-    """Masked language modelling (Devlin et al. 2019): tokens are hidden, and are the only targets.
+    """Masked language modelling (Devlin et al. 2019): chosen tokens are hidden, and are the only targets.
 
-    Each token is chosen with `probability`, but for padding (needs `document_ids`) and those in `never`. Of the chosen,
-    the share `masked` become `mask_id`, `replaced` another token of the vocabulary at random, and the others stay.
-    `labels` become the original ids of the chosen, `IGNORED` elsewhere, unshifted.
-    Raises ValueError for probabilities that are none.
+    Each token is chosen with `probability`, except padding (needs `document_ids`) and ids in `never`. Of the chosen
+    ones the share `masked` become `mask_id`, the share `replaced` a random id of the vocabulary, and the rest stay.
+    `labels` become the original ids of the chosen tokens and `IGNORED` elsewhere, unshifted.
+    Raises ValueError for probabilities outside 0 to 1.
     """
 
     mask_id: int
@@ -40,7 +39,7 @@ class RandomMask:
         _check(self.probability, self.masked, self.replaced, self.masked + self.replaced)
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with other `input_ids` and `labels`."""
+        """The batch with new `input_ids` and `labels`."""
         ids, stored = _ids(batch)
         rows, places = _where(batch)
         chosen = happens(draw(key(self.seed, "choose"), rows, places), self.probability) & _tokens(batch, self.never)
@@ -54,9 +53,9 @@ class RandomMask:
 
 @dataclass(frozen=True)
 class RandomReplace:
-    """Noise: each token becomes another of the vocabulary at random with `probability`; targets stay as they are.
+    """Noise: each token becomes a random id of the vocabulary with `probability`; labels stay as they are.
 
-    Padding (needs `document_ids`) and the tokens in `never` stay. Raises ValueError for a probability that is none.
+    Padding (needs `document_ids`) and ids in `never` stay. Raises ValueError for a probability outside 0 to 1.
     """
 
     vocabulary_size: int
@@ -68,7 +67,7 @@ class RandomReplace:
         _check(self.probability)
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with other `input_ids`."""
+        """The batch with new `input_ids`."""
         ids, stored = _ids(batch)
         rows, places = _where(batch)
         chosen = happens(draw(key(self.seed, "replace"), rows, places), self.probability) & _tokens(batch, self.never)
@@ -78,10 +77,10 @@ class RandomReplace:
 
 @dataclass(frozen=True)
 class RandomRotation:
-    """Document rotation (Lewis et al. 2020): with `probability` a document begins at a random token of it.
+    """Document rotation (Lewis et al. 2020): with `probability`, a document is rotated to start at a random token.
 
-    What was before that token comes after its end; targets, positions and boundaries stay. Needs `position_ids` and
-    `document_ids`; padding stays. Raises ValueError for a probability that is none.
+    The tokens before that one follow the end; labels, positions and boundaries stay. Needs `position_ids` and
+    `document_ids`; padding stays. Raises ValueError for a probability outside 0 to 1.
     """
 
     probability: float
@@ -91,7 +90,7 @@ class RandomRotation:
         _check(self.probability)
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with other `input_ids`."""
+        """The batch with new `input_ids`."""
         ids, stored = _ids(batch)
         positions = _field(batch, "position_ids").to(torch.int64)
         rows, places = _where(batch)
@@ -111,7 +110,7 @@ def _field(batch: Batch, name: Field) -> torch.Tensor:
 
 
 def _ids(batch: Batch) -> tuple[torch.Tensor, torch.dtype]:
-    """The ids [b, L], and their type; narrow ones widened, since torch cannot fill or gather them."""
+    """The ids [b, L], widened to a type that torch can fill and gather, and their original type."""
     ids = _field(batch, "input_ids")
     return (ids if ids.dtype in (torch.int64, torch.int32) else ids.to(torch.int32)), ids.dtype
 
@@ -123,7 +122,7 @@ def _where(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _tokens(batch: Batch, never: Sequence[int]) -> torch.Tensor:
-    """Tokens that may be changed, bool [b, L]."""
+    """Tokens that may change, bool [b, L]."""
     allowed = _field(batch, "document_ids") != PADDING
     for token in never:
         allowed = allowed & (batch["input_ids"] != token)
@@ -133,4 +132,4 @@ def _tokens(batch: Batch, never: Sequence[int]) -> torch.Tensor:
 def _check(*probabilities: float) -> None:
     for probability in probabilities:
         if not 0 <= probability <= 1:
-            raise ValueError(f"a probability of {probability}")
+            raise ValueError(f"a probability of {probability}: give a number from 0 to 1")

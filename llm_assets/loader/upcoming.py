@@ -1,7 +1,7 @@
-"""What a rank will read from a position on, for sets that fetch it ahead (`ShardSet.announce`).
+"""The rows that a rank will read from a position on, for sets that prefetch them (`ShardSet.announce`).
 
-Guarantees the rows in the order in which `preparation` reads them, found by arithmetic and only as far as somebody
-looks: telling costs nothing per batch. What is fetched when is the business of the set.
+Guarantees the order in which `preparation` reads them. They are computed lazily, only as far as the set asks, so they
+cost nothing per batch. When to fetch is decided by the set.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from llm_assets.store.shards.shard_set import ShardSet
 def upcoming(
     shards: ShardSet, order: EpochOrder, length: int, micro_batching: MicroBatching, ranks: Ranks, position: int
 ) -> Iterator[tuple[int, int]]:
-    """The rows of the set that a rank reads from a position on, as ranges (first, last) in turn.
+    """The rows of the set that a rank reads from a position on, as ranges (first, last), in order.
 
-    A range lies in one shard. It starts with a row that this rank reads and ends where the shard or the block of the
-    order ends: which rows between are those of other ranks is not told apart.
+    A range lies in one shard. It starts at a row that this rank reads and ends at the end of the shard or of the
+    epoch's block; rows of other ranks in between are included.
     """
     parts = shards.sequence_length // length
     per_shard = shards.index.layout.rows_per_shard
@@ -33,7 +33,7 @@ def upcoming(
 
 
 def _own_row(micro_batching: MicroBatching, rank: int, row: int) -> int | None:
-    """The first row of the stream from `row` on that is this rank's; None where there is none."""
+    """The first row of the stream at or after `row` that belongs to the rank; None at the end of the stream."""
     while row < micro_batching.schedule.end:
         step = micro_batching.schedule.step_at(row)
         rows = micro_batching.rows_at(step)

@@ -1,4 +1,4 @@
-"""Checks of finished batches, for who would rather stop than train on something wrong.
+"""Validates finished batches against the set, for runs that must stop rather than train on wrong data.
 
 Guarantees that an error names the shard and the row. Costs several passes over every batch.
 """
@@ -17,7 +17,7 @@ from llm_assets.store.shards.shard_set import ShardSet
 
 
 class BatchValidator:
-    """Compares batches with the set and their fields with each other."""
+    """Compares every field of a batch with the rows of the set."""
 
     def __init__(self, shards: ShardSet, reader: RowReader, length: int, *, shift_labels: bool) -> None:
         self._vocabulary_size = shards.index.vocabulary_size
@@ -29,8 +29,8 @@ class BatchValidator:
     def check(self, batch: Batch, rows: RowsRead, first: int, count: int) -> None:
         """Check the batch made of `count` of the rows read, from `first` on.
 
-        Shapes; ids within the vocabulary, and the pad id on padding alone where the documents say padding; positions,
-        documents, labels and boundaries as the documents of the set make them, token by token.
+        Checks shapes, ids within the vocabulary, the pad id on padding, and that positions, documents, labels and
+        boundaries follow from the document lengths of the set, token by token.
         Raises ShardCorruptError, naming shard and row.
         """
         runs = rows.runs
@@ -58,7 +58,7 @@ class BatchValidator:
         positions: NDArray[np.int64],
         documents: NDArray[np.int64],
     ) -> list[tuple[str, NDArray[np.bool_]]]:
-        """What could be wrong, and where it is: bool [rows, length]."""
+        """Each possible problem, with the tokens that have it: bool [rows, length]."""
         padding = documents == PADDING
         labels = np.where(padding | (positions == 0), IGNORED, ids)
         if self._shift:
@@ -80,7 +80,7 @@ class BatchValidator:
 
 
 def _expected(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions and document numbers, int64 [rows, length], by another way than the batches were made."""
+    """Positions and document numbers, int64 [rows, length], computed independently of the assemblers."""
     shape = (runs.rows, runs.length)
     lengths = runs.ends() - runs.starts
     positions = np.arange(runs.rows * runs.length) - np.repeat(runs.starts, lengths)

@@ -1,6 +1,7 @@
-"""Use inside the worker process of a DataLoader: what is possible there, and what the process at home must know.
+"""Use of a loader in worker processes of a DataLoader: allowed with one worker, refused where rows would repeat.
 
-Guarantees that rows are not delivered twice by several workers, and that no state is read where it is not known.
+Guarantees that several workers do not deliver the same rows, and that no state is read in a process that does not know
+the position.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from torch.utils.data import get_worker_info
 
 
 class WorkerProcessError(RuntimeError):
-    """Something that cannot be done with worker processes of a DataLoader."""
+    """An operation that is not possible with worker processes of a DataLoader."""
 
 
 def worker_count() -> int:
-    """Worker processes of the DataLoader that this is a worker process of; 0 where it is none."""
+    """Number of workers of the DataLoader, in one of its worker processes; 0 in any other process."""
     info = get_worker_info()
     return 0 if info is None else info.num_workers
 
 
 class WorkerFlag:
-    """Remembers, across processes, that a worker process delivers.
+    """Records, across processes, that a worker process has delivered rows.
 
-    The next worker process knows no more than this one how far that one came: unless it is told, it would begin with
-    rows that were delivered before.
+    Neither this process nor the next worker knows the position that the worker reached. Unless a state is loaded, the
+    next worker would deliver the same rows again.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class WorkerFlag:
 
     def __getstate__(self) -> dict[str, Any]:
         delivered = self._shared[0]
-        if get_spawning_popen() is not None:  # a process started afresh shares nothing: it is told now or never
+        if get_spawning_popen() is not None:  # a spawned process shares no memory: it gets the flag now
             self._shared[0] = 1
         return {"delivered": delivered}
 
@@ -45,7 +46,7 @@ class WorkerFlag:
         self._shared[0] = state["delivered"]
 
     def enter(self, device: torch.device | None) -> None:
-        """An iteration begins in this process. Raises WorkerProcessError where it must not."""
+        """Start an iteration in this process. Raises WorkerProcessError where rows would repeat, and for CUDA."""
         workers = worker_count()
         if workers > 1:
             raise WorkerProcessError(
@@ -56,22 +57,22 @@ class WorkerFlag:
         if workers:
             if self._shared[0] and not self._told:
                 raise WorkerProcessError(
-                    "a worker process delivered rows of this loader before, and another would begin with them again: "
-                    "load the state after the last batch first, or ask for several `epochs` at once"
+                    "a worker process has delivered rows of this loader, and a new one would deliver them again: load "
+                    "the state after the last batch first, or ask for several `epochs` at once"
                 )
             self._shared[0] = 1
             self._told = False
 
     def check(self) -> None:
-        """Raises WorkerProcessError where a worker process delivers and this is not it."""
+        """Raise WorkerProcessError where another process, a worker, has delivered rows."""
         if self._shared[0] and not worker_count():
             raise WorkerProcessError(
-                "a worker process delivers, and this one does not know how far it is: save the state_dict of a "
-                "torchdata StatefulDataLoader, or `state_after` the last batch (field `row_ids`)"
+                "a worker process delivers the batches, and this process does not know its position: save the "
+                "state_dict of a torchdata StatefulDataLoader, or `state_after` the last batch (field `row_ids`)"
             )
 
     def clear(self) -> None:
-        """The position is known again in this process."""
+        """Record that a state was loaded, so the position is known again."""
         if worker_count():
             self._told = True
         else:

@@ -30,7 +30,7 @@ def test_position_and_step_follow_from_each_other(sizes: list[tuple[int, int]], 
     steps = slow_steps(sizes, rows)
     # a size too large for the rest ends the stream there, although a later size might fit
     if not steps:
-        with pytest.raises(ValueError, match="there are only"):
+        with pytest.raises(ValueError, match="has only"):
             BatchSchedule(sizes, rows)
         return
     schedule = BatchSchedule(sizes, rows)
@@ -53,7 +53,7 @@ def test_position_and_step_follow_from_each_other(sizes: list[tuple[int, int]], 
 
 @pytest.mark.parametrize("sizes", [8.0, "8", None, (0, 8), {0: 8}, [(0, 8.5)], [(0, 8, 1)], [0]])
 def test_sizes_that_are_no_numbers_of_rows_are_shown(sizes: Any) -> None:
-    with pytest.raises(ValueError, match=r"batch size .*: a whole number of rows, or pairs") as caught:
+    with pytest.raises(ValueError, match=r"batch size .*: give a number of rows, or pairs") as caught:
         BatchSchedule(sizes, 100)
     assert repr(sizes) in str(caught.value)
 
@@ -61,7 +61,7 @@ def test_sizes_that_are_no_numbers_of_rows_are_shown(sizes: Any) -> None:
 def test_sizes_may_be_numbers_of_numpy_and_become_plain_ones() -> None:
     assert [type(size) for size in BatchSchedule(np.int64(8), 100).batch_sizes()] == [int]
     assert BatchSchedule([(np.int32(0), np.int32(8))], 100).sizes == ((0, 8),)
-    with pytest.raises(ValueError, match=r"150\.0 rows: epochs are whole"):
+    with pytest.raises(ValueError, match=r"150\.0 rows: the number of epochs"):
         BatchSchedule(8, 150.0)
 
 
@@ -71,7 +71,7 @@ def test_sizes_may_be_numbers_of_numpy_and_become_plain_ones() -> None:
 def test_a_batch_that_cannot_be_shared_names_those_next_to_it(
     rows: int, world_size: int, micro: int | None, near: str
 ) -> None:
-    with pytest.raises(ValueError, match=rf"cannot be shared by {world_size} ranks.*: {near} can$"):
+    with pytest.raises(ValueError, match=rf"cannot be divided among {world_size} ranks.*: use {near}$"):
         MicroBatching(BatchSchedule(rows, 100), world_size, micro)
 
 

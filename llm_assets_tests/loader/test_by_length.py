@@ -59,9 +59,9 @@ def test_collate_pads_to_a_multiple() -> None:
     }
     batch = collate([np.array([5, 6])], [np.array([-100, 6])], pad_id=9, pad_to_multiple=1)
     assert batch["labels"].tolist() == [[-100, 6]]
-    with pytest.raises(ValueError, match="other lengths"):
+    with pytest.raises(ValueError, match="as long as their examples"):
         collate([np.array([5, 6])], [np.array([6])], pad_id=0)
-    with pytest.raises(ValueError, match="no examples"):
+    with pytest.raises(ValueError, match="give at least one example"):
         collate([], pad_id=0)
     with pytest.raises(ValueError, match="multiple of 0"):
         collate([np.array([5])], pad_id=0, pad_to_multiple=0)
@@ -70,11 +70,11 @@ def test_collate_pads_to_a_multiple() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lengths": np.array([], np.int64)}, "no examples"),
-        ({"lengths": np.array([3, 0])}, "from 1 on: int64, least 0"),
-        ({"lengths": np.array([3.0, 1.5])}, "whole numbers"),
+        ({"lengths": np.array([], np.int64)}, "one for each example"),
+        ({"lengths": np.array([3, 0])}, "int64, the least 0: give integers"),
+        ({"lengths": np.array([3.0, 1.5])}, "give integers of 1 or more"),
         ({"lengths": np.ones((2, 2), np.int64)}, r"shape \(2, 2\)"),
-        ({"most_tokens": 100, "rows_multiple": 8}, "8 examples of 16 tokens exceed 100"),
+        ({"most_tokens": 100, "rows_multiple": 8}, "8 examples of 16 tokens exceed most_tokens=100"),
         ({"window": 1, "rows_multiple": 2}, "window"),
         ({"pad_to_multiple": 0}, "at least 1"),
     ],
@@ -129,5 +129,5 @@ def test_an_epoch_below_the_first_is_refused() -> None:
 
 
 def test_ranks_must_divide_the_batches() -> None:
-    with pytest.raises(ValueError, match="for 4 ranks"):
+    with pytest.raises(ValueError, match="4 ranks do not share"):
         LengthBatches(np.array([3, 10]), 200, rows_multiple=2).shares(Ranks(0, 4))

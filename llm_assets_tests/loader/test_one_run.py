@@ -117,7 +117,7 @@ def test_a_state_within_a_step_fits_another_world_only_where_a_batch_starts(shar
     two.load_state_dict(loader.state_dict())
     assert next(iter(two))["input_ids"].tolist() == shards.input_ids(5, 6).tolist()
     three = TokenLoader(shards, batch_size=12, micro_batch_size=2, world_size=3)
-    with pytest.raises(LoaderStateError, match=r"row 4 is 4 rows into step 0 .*saved between steps"):
+    with pytest.raises(LoaderStateError, match=r"row 4 is 4 rows into step 0 .*saved at the end of a step"):
         three.load_state_dict(loader.state_dict())
     assert three.position == 0
 
@@ -195,7 +195,7 @@ def test_a_sequence_length_may_change_where_a_row_ends(shards: ShardSet) -> None
     TokenLoader(shards, batch_size=2).load_state_dict(short.state_dict())
     odd = TokenLoader(shards, batch_size=1, sequence_length=4)
     next(iter(odd))
-    with pytest.raises(LoaderStateError, match="ends within a row of 12"):
+    with pytest.raises(LoaderStateError, match="inside a row of 12"):
         whole.load_state_dict(odd.state_dict())
     for _ in range(8):
         next(iterator)
@@ -207,7 +207,7 @@ def test_a_batch_size_that_changes_is_a_schedule(shards: ShardSet) -> None:
     loader, larger = TokenLoader(shards, batch_size=5), TokenLoader(shards, batch_size=20)
     for _ in range(3):
         next(iter(loader))
-    with pytest.raises(LoaderStateError, match=r"as \[\(0, before\), \(15, after\)\]"):
+    with pytest.raises(LoaderStateError, match=r"whole run, \[\(0, before\), \(15, after\)\]"):
         larger.load_state_dict(loader.state_dict())
     scheduled = TokenLoader(shards, batch_size=[(0, 5), (15, 20)])
     scheduled.load_state_dict(loader.state_dict())

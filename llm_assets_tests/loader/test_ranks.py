@@ -38,7 +38,7 @@ def test_dimensions_that_are_not_there_are_refused(dimensions: str | tuple[str, 
 
 @pytest.mark.parametrize(("rank", "world_size"), [("0", "2"), (0, 2.0), (None, 1)])
 def test_ranks_are_numbers(rank: Any, world_size: Any) -> None:
-    with pytest.raises(ValueError, match=rf"rank {rank!r} of a world of {world_size!r}: give numbers"):
+    with pytest.raises(ValueError, match=rf"rank {rank!r} of a world of {world_size!r}: give both as int"):
         Ranks(rank, world_size)
 
 

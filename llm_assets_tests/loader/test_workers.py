@@ -55,7 +55,7 @@ def test_a_second_worker_never_begins_again_with_rows_that_were_delivered(
     loader = TokenLoader(shards, batch_size=10, fields=(*FIELDS, "row_ids"))
     around = DataLoader(loader, batch_size=None, num_workers=1, multiprocessing_context=context)
     batches = list(islice(around, taken))
-    with pytest.raises(WorkerProcessError, match="delivered rows of this loader before"):
+    with pytest.raises(WorkerProcessError, match="has delivered rows of this loader"):
         next(iter(around))
     loader.load_state_dict(loader.state_after(batches[-1]))
     assert plain([*batches, *around]) == expected
@@ -66,7 +66,7 @@ def test_a_stateful_data_loader_begins_again_only_where_it_is_told(shards: Shard
         TokenLoader(shards, batch_size=10), batch_size=None, num_workers=1, multiprocessing_context="fork"
     )
     batches, state = plain(islice(around, 3)), around.state_dict()
-    with pytest.raises(WorkerProcessError, match="delivered rows of this loader before"):
+    with pytest.raises(WorkerProcessError, match="has delivered rows of this loader"):
         next(iter(around))
     around.load_state_dict(state)
     assert batches + plain(around) == even_batches(shards, 10)
@@ -77,7 +77,7 @@ def test_a_worker_that_was_told_begins_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(workers, "worker_count", lambda: 1)
     for _ in range(2):
         flag.enter(None)
-        with pytest.raises(WorkerProcessError, match="delivered rows of this loader before"):
+        with pytest.raises(WorkerProcessError, match="has delivered rows of this loader"):
             flag.enter(None)
         flag.clear()
 
@@ -85,7 +85,7 @@ def test_a_worker_that_was_told_begins_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_copy_of_a_loader_that_a_worker_delivers_does_not_know_more(shards: ShardSet) -> None:
     loader = TokenLoader(shards, batch_size=10)
     next(iter(DataLoader(loader, batch_size=None, num_workers=1, multiprocessing_context="fork")))
-    with pytest.raises(WorkerProcessError, match="does not know how far"):
+    with pytest.raises(WorkerProcessError, match="does not know its position"):
         pickle.loads(pickle.dumps(loader)).state_dict()
 
 

@@ -109,7 +109,7 @@ def test_a_set_smaller_than_the_batch_is_shared_by_all_ranks(shards: ShardSet) -
     resource = LoaderResource(batch_size=5000, world_size=4, micro_batch_size=3)
     (*micro_batches,) = resource.open(shards)
     assert [len(batch["input_ids"]) for batch in micro_batches] == [3] * (101 // 12)
-    with pytest.raises(ValueError, match="there are only 101"):
+    with pytest.raises(ValueError, match="has only 101"):
         LoaderResource(batch_size=5000, world_size=200).open(shards)
 
 

@@ -1,4 +1,4 @@
-"""Shard sets of an object store, read through a cache on local disk: `open_cached` is the way in."""
+"""Reads shard sets of an object store through a cache on local disk: start with `open_cached`."""
 
 from llm_assets.loader.cache.counters import CacheCounters
 from llm_assets.loader.cache.errors import (

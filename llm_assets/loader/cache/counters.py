@@ -1,6 +1,6 @@
-"""What a cache did, in numbers that a metrics exporter can read at any time.
+"""Counters of a cache that a metrics exporter can read at any time.
 
-Guarantees that the numbers only grow, and that no update of several threads is lost.
+Guarantees that the counters only grow, and that concurrent updates are not lost.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from llm_assets.loader.cache.forks import after_fork
 
 @dataclass(eq=False)
 class CacheCounters:
-    """Counts of one process, since it opened the set. Read the attributes; change them with `add`.
+    """Counts of one process since it opened the set. Read the attributes; change them with `add`.
 
-    `reads` are reads of rows or lengths, each within one shard: `hits` were answered from memory or the cache, `misses`
-    waited for a shard to be fetched, `direct` had their blocks fetched past the cache, because it was full of shards in
-    use, another process took too long, or too little of the shard was due to fetch all of it. `stall_seconds` is what
-    `misses` and `direct` waited.
+    `reads` are reads of rows or lengths, each within one shard: `hits` were served from memory or the cache, `misses`
+    waited for a shard to be fetched, and `direct` ones fetched their blocks past the cache, because all cached shards
+    were in use, another process took too long, or too little of the shard was due to be read. `stall_seconds` is the
+    time that `misses` and `direct` reads waited.
 
-    `requests` went to the source: `retries` are repetitions after a failure, `hedges` second requests for slow ones,
-    `hedges_won` those that answered first. `bytes_fetched` came from the source, `tier_hits` ranges from Redis instead;
-    `tier_failures` counts a Redis that did not answer. `damaged` ranges came with wrong bytes or too few.
+    `requests` went to the source: `retries` repeat a failed one, `hedges` duplicate a slow one, and `hedges_won` are
+    duplicates that answered first. `bytes_fetched` came from the source, `tier_hits` ranges from Redis instead;
+    `tier_failures` counts requests that Redis did not answer. `damaged` ranges had wrong bytes, or too few.
 
-    `quarantined` cached files were damaged and moved aside; `evicted` ones made room. `prefetched` shards were
-    fetched before they were asked for, `prefetch_failures` could not be.
+    `quarantined` cached files were damaged and moved aside; `evicted` ones made room. `prefetched` shards were fetched
+    before a read needed them; `prefetch_failures` could not be.
     """
 
     reads: int = 0
@@ -51,7 +51,7 @@ class CacheCounters:
         after_fork(self)
 
     def in_child(self) -> None:
-        """A thread of the parent may have held the lock."""
+        """Replace the lock, which a thread of the parent may have held."""
         self._lock = threading.Lock()
 
     def add(self, **increments: float) -> None:
@@ -61,6 +61,6 @@ class CacheCounters:
                 setattr(self, name, getattr(self, name) + increment)
 
     def as_dict(self) -> dict[str, float]:
-        """All counters by name, of one moment."""
+        """All counters by name, read at one moment."""
         with self._lock:
             return {each.name: getattr(self, each.name) for each in fields(self)}

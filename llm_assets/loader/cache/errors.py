@@ -1,4 +1,4 @@
-"""What can go wrong with a cache, beside what `llm_assets.store.shards.shard_set` raises of the sets themselves."""
+"""Errors of a cache, in addition to those of `llm_assets.store.shards.shard_set` about the sets themselves."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from llm_assets.store.shards.shard_set import ShardSetError
 
 
 class ShardUnavailableError(ShardSetError):
-    """A file of a set could not be fetched within the deadline. Names the file and the last cause."""
+    """A file of a set could not be fetched within the deadline. The message names the file and the last cause."""
 
 
 class CacheFolderError(Exception):
-    """Something is wrong with the folder of a cache. The message names it."""
+    """The folder of a cache cannot be used. The message names it and the reason."""
 
 
 class NotACacheError(CacheFolderError):
-    """The folder holds something else: nothing in it is touched."""
+    """The folder holds files that are not a cache's. Nothing in it was changed."""
 
 
 class CacheQuotaError(CacheFolderError):
-    """The quota is smaller than the smallest cache that the set can be read through."""
+    """The quota is smaller than the least that reading the set through a cache needs."""

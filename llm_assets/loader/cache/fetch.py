@@ -1,7 +1,7 @@
-"""Byte ranges asked of the source: repeated where they fail, asked twice where they are slow, given up in time.
+"""Fetches byte ranges of a file from the source: with retries, hedged requests and a deadline.
 
-Guarantees that a fetch ends only once `receive` has found all bytes right, or by its deadline with one error that names
-the file and the last cause. Where the bytes go is not known here.
+Guarantees that a fetch ends either when `receive` has accepted all bytes, or by its deadline with one error that names
+the file and the last cause. `receive` checks the bytes and stores them.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from llm_assets.store.shards.shard_set import (
 )
 
 _KNOWN_ENOUGH = 32
-"""Answers after which their quantile says what is slow."""
+"""Answers needed before their quantile decides what is slow."""
 _SOONEST_HEDGE = 0.05
-"""Seconds: below that a second request costs more than it gains."""
+"""Seconds: hedging sooner costs more than it gains."""
 _FREE_HEDGES = 8
 _CAUSES_TOLD = 3
 _GRACE_SECONDS = 2.0
-"""How long the loop may take to say that the deadline has passed."""
+"""Time that the event loop has after the deadline to report it."""
 
 _BUGS = (TypeError, AttributeError, NotImplementedError, ImportError)
 _DAMAGE = (ShardCorruptError, ShardTruncatedError, IndexMalformedError)
 
 Receive = Callable[[int, bytes], None]
-"""Takes the bytes from a place of the file on. Raises ShardCorruptError or its like for wrong ones, to get others."""
+"""Takes the bytes of a file from an offset on. Raises one of `_DAMAGE` for wrong bytes, to have them fetched again."""
 Result = TypeVar("Result")
 
 
@@ -57,19 +57,19 @@ class ByteRange:
 
 
 _WHOLE = ByteRange(0, -1)
-"""All of a file, however long it is."""
+"""The whole file, whatever its length."""
 
 
 @dataclass(frozen=True)
 class _Arrival:
-    """Bytes on their way from the event loop to the thread that wants them, and what becomes of them."""
+    """Bytes passed from the event loop to the waiting thread, and a future for whether it accepted them."""
 
     start: int
     data: bytes
     received: asyncio.Future[None]
 
     def hand_to(self, receive: Receive) -> None:
-        """Runs in the thread that wants them; that they are damaged, the loop is told."""
+        """Pass the bytes to `receive`, in the waiting thread, and report damage to the event loop."""
         damage: Exception | None = None
         try:
             receive(self.start, self.data)
@@ -87,11 +87,11 @@ class _Arrival:
 
 
 class _FailedError(Exception):
-    """An attempt that may go better next time; its cause says why it failed."""
+    """A failed attempt that may be retried; its cause is the error."""
 
 
 class Fetcher:
-    """Fetches from one folder. Thread-safe, for one process."""
+    """Fetches files of one folder. Thread-safe; not for use across a fork."""
 
     def __init__(self, folder: Folder, settings: FetchSettings, counters: CacheCounters) -> None:
         self._folder = folder
@@ -103,15 +103,15 @@ class Fetcher:
         self._cancelled: WeakSet[threading.Thread] = WeakSet()
 
     def whole(self, file: str, parse: Callable[[bytes], Result], until: float) -> Result:
-        """What `parse` makes of a small file. Raises what it raises, ShardMissingError, ShardUnavailableError."""
+        """Fetch and parse a small file. Raises ShardMissingError, ShardUnavailableError, and what `parse` raises."""
         parsed: list[Result] = []
         self.ranges(file, [_WHOLE], lambda _, data: parsed.append(parse(data)), until)
         return parsed[-1]
 
     def ranges(self, file: str, ranges: Sequence[ByteRange], receive: Receive, until: float) -> None:
-        """Have all ranges of a file received by this thread, in any order; several are asked for at a time.
+        """Fetch ranges of a file concurrently and pass each to `receive`, in this thread, in any order.
 
-        Raises ShardMissingError, ShardUnavailableError, and what `receive` raises when damaged bytes do not get better;
+        Raises ShardMissingError, ShardUnavailableError, what `receive` raises where bytes stay damaged, and
         CancelledError (of concurrent.futures) after `cancel`.
         """
         loop = self._filesystem.loop if self._filesystem.async_impl else fsspec.asyn.get_loop()
@@ -133,7 +133,7 @@ class Fetcher:
             del self._waiting[thread]
 
     def cancel(self, thread: threading.Thread) -> None:
-        """End the fetch that the thread waits for, and every one that it begins from now on."""
+        """Cancel the thread's current fetch and all its later ones."""
         self._cancelled.add(thread)
         future = self._waiting.get(thread)
         if future is not None:
@@ -157,13 +157,15 @@ class Fetcher:
                 task.cancel()
 
     async def _connect(self, file: str, until: float) -> None:
-        """Make the client, where that is a step of its own: it may ask for credentials, and is part of no attempt."""
+        """Create the client first, where the filesystem allows it: fetching credentials must not use up an attempt."""
         connect = getattr(self._filesystem, "set_session", None)
         if connect is not None:
             try:
                 await asyncio.wait_for(connect(), until - time.monotonic())
             except TimeoutError as error:
-                raise ShardUnavailableError(self._uri(file), "cannot be fetched: there is no client in time") from error
+                raise ShardUnavailableError(
+                    self._uri(file), "cannot be fetched: connecting took longer than the deadline"
+                ) from error
 
     async def _one(self, file: str, wanted: ByteRange, arrived: SimpleQueue[_Arrival | None], until: float) -> None:
         began = time.monotonic()
@@ -218,7 +220,7 @@ class Fetcher:
         await arrival.received
 
     async def _hedged(self, file: str, wanted: ByteRange, until: float) -> bytes:
-        """One attempt, of one or two requests. Raises _FailedError."""
+        """One attempt: a request, and a second one if the first is slow. Raises _FailedError."""
         began = time.monotonic()
         last = min(until, began + self._settings.attempt_seconds)
         tasks = {self._request(file, wanted)}
@@ -258,7 +260,9 @@ class Fetcher:
             answer = asyncio.to_thread(filesystem.cat_file, path, start, stop)
         self._counters.add(requests=1)
         task = asyncio.ensure_future(cast("Coroutine[Any, Any, bytes]", answer))
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # an answer nobody waits for
+        task.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # marks its error as retrieved, also where nobody waits for it
         return task
 
     def _failure(self, file: str, cause: BaseException | None) -> Exception:
@@ -274,7 +278,7 @@ class Fetcher:
         return error
 
     def _slow_after(self) -> float:
-        """Seconds after which a request is slow."""
+        """Seconds after which a request counts as slow."""
         if len(self._took) < _KNOWN_ENOUGH:
             return self._settings.hedge_seconds
         took = sorted(self._took)
@@ -289,21 +293,21 @@ class Fetcher:
 
 
 def _error_of(task: asyncio.Task[bytes]) -> BaseException | None:
-    """Why a request that is over failed, if it did. Some clients cancel their own requests."""
+    """The error of a finished request, or None. A client may have cancelled its own request."""
     return ConnectionAbortedError("the request was cancelled") if task.cancelled() else task.exception()
 
 
 def _told(causes: Sequence[BaseException | None]) -> str:
-    """The last few different causes, the last one first: it may be but that the deadline cut an attempt short."""
+    """The last few distinct causes, latest first: the very last may only be the deadline that cut an attempt short."""
     told = [f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__ for cause in causes]
     return "; before that: ".join([*dict.fromkeys(reversed(told))][:_CAUSES_TOLD])
 
 
 def _without_retries(filesystem: Any) -> Any:
-    """A client of S3 that leaves retrying to us; any other one as it is.
+    """An S3 client with retries turned off, since `Fetcher` retries itself; any other filesystem unchanged.
 
-    By default s3fs tries a request five times and botocore each of these five times more, with pauses that nothing
-    bounds: a failure is hidden until an attempt is over, and its cause with it.
+    By default s3fs tries a request five times and botocore each of those five times, with unbounded pauses. That hides
+    a failure and its cause until the attempt times out.
     """
     if "s3" not in filesystem.protocol:
         return filesystem

@@ -1,8 +1,8 @@
-"""The bytes of a set's shards, through the cache: a `ShardFiles` that a `ShardSet` reads like any other.
+"""Reads the bytes of a set's shards through the cache: a `ShardFiles` for `ShardSet`.
 
-Guarantees that every byte handed out was compared, as a part of its block, with the checksum of the table of shards,
-in the memory it is handed out from; that a damaged file of the cache is moved aside and its shard fetched again; and
-that a read ends by the deadline, with its bytes or an error that names the shard and the cause.
+Guarantees that every block is compared with its checksum in the memory from which it is returned; that a damaged file
+of the cache is quarantined and its shard fetched again; and that a read ends by the deadline, with its bytes or an
+error that names the shard and the cause.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from llm_assets.store.recent_blocks import RecentBlocks
 from llm_assets.store.shards.shard_set import ShardCorruptError, ShardSetIndex
 
 _TRIES = 3
-"""Times a shard is read from the cache before its disk is not trusted any more."""
+"""Times a shard may come damaged from the cache before its disk is reported as faulty."""
 _CLOSE_SECONDS = 5.0
-"""What `close` waits for the thread, beside its patience."""
+"""Seconds that `close` waits for the prefetch thread, in addition to `patience_seconds`."""
 _VISITS_KNOWN = 16
-"""Visits of a plan known ahead, where all shards fit in the cache; else, as many as would drive a shard out."""
+"""Horizon of a plan where all shards fit in the cache; else the horizon is the number of shards that fit."""
 _VISIT_BLOCKS = 4
-"""Blocks that a visit costs beyond its rows: of the ids one more than their bytes fill, and those of the lengths."""
+"""Blocks that a visit reads beyond its rows: one partly used block of ids, and those of the document lengths."""
 _WORTH = 4
-"""A shard of which less than one part in so many is due is not fetched whole. What is fetched past the cache is waited
-for, so it has to save much."""
+"""A shard is fetched whole if at least 1/4 of it is due to be read. Reads past the cache wait for the source, so they
+must save much."""
 
 
 class CachedFiles:
-    """Shards of the set at `uri`. Thread-safe, picklable and fork-safe: a copy and a child start afresh.
+    """Shards of the set at `uri`. Thread-safe, picklable and fork-safe: copies and child processes open it anew.
 
-    Raises CacheQuotaError where the quota is below the smallest legal cache, CacheFolderError, NotACacheError.
+    Raises CacheQuotaError where the quota is too small for the set, CacheFolderError, NotACacheError.
     """
 
     def __init__(self, uri: str, index: ShardSetIndex, settings: CacheSettings) -> None:
@@ -64,12 +64,12 @@ class CachedFiles:
         return type(self), (self._uri, self._index, self._settings)
 
     def in_child(self) -> None:
-        """A forked process shares no lock, lease, thread or connection with its parent."""
+        """Drop the parent's locks, leases, thread and connections."""
         self._opening = threading.Lock()
         self._opened = None
 
     def open(self) -> None:
-        """Read the table of shards and claim the folder, which the first read does otherwise."""
+        """Read the table of shards and claim the folder now, instead of at the first read."""
         self._here()
 
     def read(self, shard: int, start: int, stop: int) -> NDArray[np.uint8]:
@@ -79,11 +79,11 @@ class CachedFiles:
         return self._here().read(shard, start, stop)
 
     def announce(self, visits: Iterator[Visit]) -> Callable[[], None]:
-        """Have shards fetched ahead as they are visited, until the result is called or another plan is announced."""
+        """Prefetch shards in the order of `visits`, until the result is called or other visits are announced."""
         return self._here().announce(visits)
 
     def close(self) -> None:
-        """Let go of the lease, and end the thread. A later read opens anew."""
+        """Release the lease and end the prefetch thread. A later read opens the set anew."""
         with self._opening:
             opened, self._opened = self._opened, None
         if opened is not None:
@@ -103,7 +103,7 @@ def _close(opened: _Opened, process: int) -> None:
 
 
 class _Opened:
-    """What one process has open of a set."""
+    """The open state of a set in one process: folder, lease, prefetcher and memory of recent blocks."""
 
     def __init__(self, uri: str, index: ShardSetIndex, settings: CacheSettings, counters: CacheCounters) -> None:
         self._index = index
@@ -133,7 +133,7 @@ class _Opened:
             raise CacheQuotaError(
                 f"{self._settings.folder}: a quota of {self._settings.quota_bytes} bytes is too small for {uri}: its "
                 f"largest shard has {self._shards.largest} bytes, and one for each of {self._settings.processes} "
-                f"processes and one on its way make {needed}"
+                f"processes and one in transfer make {needed}: raise quota_bytes to that"
             )
 
     def _until(self) -> float:
@@ -166,7 +166,7 @@ class _Opened:
         return partial(self._withdraw, plan)
 
     def _withdraw(self, plan: VisitPlan) -> None:
-        if self._plan is plan:  # without a lock: a generator that is forgotten says so in any thread, at any time
+        if self._plan is plan:  # no lock: a garbage-collected generator calls this in any thread, at any time
             self._plan = None
 
     def close(self, wait_seconds: float = 0.0) -> None:
@@ -179,7 +179,7 @@ class _Opened:
             self._current = self._shards.shard(number)
             plan = self._plan
             if plan is not None and not plan.reach(number) and plan.over:
-                self._plan = None  # all of it was read, and more is
+                self._plan = None  # the reader went past the end of the plan
         return self._current
 
     def _read(self, shard: ExpectedShard, first: int, last: int, out: NDArray[np.uint8]) -> None:
@@ -202,11 +202,11 @@ class _Opened:
             self._shard_cache.quarantine(lease)
         raise ShardCorruptError(
             shard.uri,
-            f"came damaged from the cache {self._settings.folder} {_TRIES} times ({damage}): is its disk sound?",
+            f"came damaged from the cache {self._settings.folder} {_TRIES} times ({damage}): check its disk",
         )
 
     def _leased(self, shard: ExpectedShard, until: float) -> tuple[Lease | None, bool]:
-        """A lease on the shard, and whether it was waited for. This process holds no other one meanwhile."""
+        """A lease on the shard, or None, and whether it was waited for. The process holds no other lease meanwhile."""
         if self._lease is not None and self._lease.key == shard.key:
             return self._lease, False
         self._let_go()
@@ -225,17 +225,17 @@ class _Opened:
         return self._lease, waited
 
     def _next(self, number: int) -> list[int]:
-        """Shards to fetch while this one is read: those announced, or those that follow it in the set."""
-        count = min(self._settings.prefetch, self._slots - 1)  # more would drive out each other
+        """Shards to prefetch while this one is read: those announced, or those that follow it in the set."""
+        count = min(self._settings.prefetch, self._slots - 1)  # more would evict each other
         plan = self._plan
         if plan is None:
             return [*range(number + 1, min(len(self._shards), number + 1 + count))]
         return [other for other in plan.next(count) if self._worth_fetching(other)]
 
     def _worth_fetching(self, number: int) -> bool:
-        """Whether so much of the shard is read before its room is needed that all of it may as well be fetched.
+        """True where so much of the shard is due before its room is needed that fetching it whole pays (`_WORTH`).
 
-        The other processes are taken to visit the same shards at the same time, for other rows.
+        Assumes that the other processes visit the same shards at the same time, for other rows.
         """
         plan = self._plan
         if plan is None or self._slots >= len(self._shards):
@@ -253,7 +253,7 @@ class _Opened:
 
 
 def _read_checked(lease: Lease, shard: ExpectedShard, first: int, out: memoryview) -> str:
-    """Read blocks from a cached file; what is wrong with them, if anything."""
+    """Read blocks from a cached file into `out` and return what is wrong with them, or an empty string."""
     start, _ = shard.block_range(first, first + 1)
     done = 0
     try:

@@ -1,9 +1,9 @@
-"""The folder of a cache: files by content, room made by age, leases, a quarantine.
+"""The folder of a cache: files named by content, eviction of the least recently used, leases, a quarantine.
 
-Guarantees that nothing outside the folder is written or deleted, and nothing in it that the cache did not make: all
-access is by names of its own pattern, within one open directory, never through a link. That files appear whole or not
-at all, that all of them together stay within the quota, and that a file in use is not taken away, whatever processes
-share the folder and whenever they are killed. Whether the bytes are right is for the reader to find out.
+Guarantees that only files that the cache made are written or deleted: all access is by names of its own pattern,
+relative to one open directory, never through a link. Files appear whole or not at all, stay within the quota together,
+and are not deleted while in use, whatever processes share the folder and whenever they are killed. The reader checks
+the bytes.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from llm_assets.loader.cache.errors import CacheFolderError, NotACacheError
 from llm_assets.loader.cache.leases import LockedFile
 
 MARKER = ".llm-assets-shard-cache"
-"""The file that says whose folder this is. Its lock is held while room is made."""
+"""The file that marks the folder as a cache. Its lock is held while files are evicted or published."""
 
 _NAME = re.compile(r"[0-9a-f]{32}\.(?:shard|part|[0-9a-f]{8}\.bad)")
 _BAD_KEPT = 4
-"""Damaged files kept for somebody to look at; they count, and are the first to go."""
-_SHARING = ". Users who share a cache need a folder that a group of them all may write, without the sticky bit"
+"""Damaged files kept for inspection; they count towards the quota and are evicted first."""
+_SHARING = ": to share a cache between users, give a common group write access to the folder, without the sticky bit"
 
 
 class ReservationFailure(Enum):
-    """Why a place for a file cannot be had now."""
+    """The reason why room for a file cannot be reserved now."""
 
     BUSY = "another process fetches it, or just did"
-    NO_ROOM = "no room: what is there is in use"
+    NO_ROOM = "no room: all cached files are in use"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Entry:
 
 
 class Lease(LockedFile):
-    """A file of the cache, open for reading, that stays until this is closed."""
+    """A cached file, open for reading, that is not evicted until this is closed."""
 
     def __init__(self, descriptor: int, key: str) -> None:
         super().__init__(descriptor)
@@ -56,7 +56,7 @@ class Lease(LockedFile):
 
 
 class Reservation(LockedFile):
-    """Room for a file that this process alone writes. Readers see it when it is `published`."""
+    """Room for a file that only this process writes. Readers see it once it is `published`."""
 
     def __init__(self, descriptor: int, key: str) -> None:
         super().__init__(descriptor)
@@ -71,9 +71,9 @@ class Reservation(LockedFile):
 
 
 class CacheFolder:
-    """The folder at `path`, made where there is none.
+    """The folder at `path`, created if it does not exist.
 
-    Raises NotACacheError for a folder that holds something else, CacheFolderError for one that cannot be used.
+    Raises NotACacheError for a folder with other files, CacheFolderError for one that cannot be used.
     """
 
     def __init__(self, path: str | Path, quota_bytes: int, counters: CacheCounters) -> None:
@@ -86,7 +86,9 @@ class CacheFolder:
         except OSError as error:
             raise CacheFolderError(f"{self.path} cannot be the folder of a cache: {error.strerror}") from error
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
-            raise CacheFolderError(f"{self.path} cannot be the folder of a cache: this user may not write there")
+            raise CacheFolderError(
+                f"{self.path} cannot be the folder of a cache: this user may not write there{_SHARING}"
+            )
         mode = stat.S_IMODE(os.fstat(self._directory.descriptor).st_mode)
         self._file_mode = mode & 0o666  # whoever may use the folder may use its files
         self._claim()
@@ -94,7 +96,7 @@ class CacheFolder:
     def _claim(self) -> None:
         with os.scandir(self._directory.descriptor) as found:
             names = [entry.name for entry in found]
-        if MARKER not in names and names and not (self.path / MARKER).exists():  # it may have been made just now
+        if MARKER not in names and names and not (self.path / MARKER).exists():  # it may have been created just now
             raise NotACacheError(
                 f"{self.path} is not empty and not a shard cache (it has {sorted(names)[0]!r}): choose another folder"
             )
@@ -102,9 +104,9 @@ class CacheFolder:
             pass
 
     def lease(self, key: str, size: int, until: float) -> Lease | None:
-        """The file of that key; None where it is not there. One of another size is put into quarantine.
+        """A lease on the file of that key; None where it is not there. A file of another size is quarantined.
 
-        Raises CacheFolderError where it is there and may not be read.
+        Raises CacheFolderError where it exists and may not be read.
         """
         name = f"{key}.shard"
         while True:
@@ -121,12 +123,12 @@ class CacheFolder:
             if os.fstat(descriptor).st_size != size:
                 self.quarantine(lease, until)
                 return None
-            with suppress(PermissionError):  # a file of another user in a folder of one mode: its age stays
+            with suppress(PermissionError):  # another user's file: its time of last use stays
                 os.utime(descriptor)
             return lease
 
     def reserve(self, key: str, size: int, until: float) -> Reservation | ReservationFailure:
-        """Room for a file, made by deleting those used longest ago that nobody uses; not for one that is there."""
+        """Reserve room for a file, evicting unused files, least recently used first. BUSY where the file exists."""
         name = f"{key}.part"
         with self._alone(until) as alone:
             if not alone or self._is_there(f"{key}.shard"):  # published since the caller looked for it
@@ -141,14 +143,14 @@ class CacheFolder:
             return ReservationFailure.NO_ROOM
 
     def publish(self, reservation: Reservation, until: float) -> Lease | None:
-        """Let readers see the file; a lease on it, or None where that cannot be done or it was taken away at once."""
+        """Make the file visible to readers and lease it; None where that fails or the file was evicted at once."""
         name = f"{reservation.key}.shard"
         directory = self._directory.descriptor
-        with self._alone(until) as alone:  # who counts the files would miss one that changes its name meanwhile
+        with self._alone(until) as alone:  # a concurrent count of the files would miss one that is renamed meanwhile
             try:
                 if alone:
                     os.rename(f"{reservation.key}.part", name, src_dir_fd=directory, dst_dir_fd=directory)
-            except FileNotFoundError:  # somebody emptied the folder
+            except FileNotFoundError:  # the folder was emptied by someone else
                 alone = False
         if not alone:
             self.give_up(reservation)
@@ -161,13 +163,13 @@ class CacheFolder:
         return None
 
     def give_up(self, reservation: Reservation) -> None:
-        """Delete what was written so far."""
+        """Delete the unfinished file."""
         if reservation.is_at(f"{reservation.key}.part", self._directory.descriptor):
             self._unlink(f"{reservation.key}.part")
         reservation.close()
 
     def quarantine(self, lease: Lease, until: float) -> None:
-        """Move a damaged file aside, unless that has been done, and close the lease."""
+        """Move a damaged file aside, unless another process did so, and close the lease."""
         name, directory = f"{lease.key}.shard", self._directory.descriptor
         with lease, self._alone(until) as alone:
             if alone and lease.is_at(name, directory):
@@ -182,7 +184,7 @@ class CacheFolder:
                     self._unlink(entry.name)
 
     def _reservation(self, name: str, key: str) -> Reservation | None:
-        """The unfinished file of that name, locked; None where another process writes it."""
+        """The unfinished file of that name, created and locked; None where another process writes it."""
         while True:
             descriptor = self._open(name, os.O_RDWR | os.O_CREAT)
             if descriptor is None:
@@ -208,7 +210,7 @@ class CacheFolder:
         return True
 
     def _make_room(self, size: int, but: str) -> bool:
-        """Delete what must go for `size` more bytes; nothing where that would not do."""
+        """Evict files until `size` more bytes fit in the quota; only unfinished ones where that is not enough."""
         entries = [entry for entry in self._entries() if entry.name != but]
         used = sum(entry.size for entry in entries)
         going: list[tuple[_Entry, LockedFile]] = []
@@ -233,7 +235,7 @@ class CacheFolder:
                 held.close()
 
     def _unused(self, name: str) -> LockedFile | None:
-        """The file, locked against everybody; None where somebody uses it or it is not for this user to delete."""
+        """The file, locked exclusively; None where it is in use or this user may not delete it."""
         with suppress(CacheFolderError):
             descriptor = self._open(name, os.O_RDONLY)
             if descriptor is not None:
@@ -244,7 +246,7 @@ class CacheFolder:
         return None
 
     def _entries(self) -> list[_Entry]:
-        """The files of the cache in the order in which they go: unfinished, damaged, then by last use."""
+        """The files of the cache in order of eviction: unfinished, damaged, then least recently used."""
         kinds = {".part": 0, ".bad": 1, ".shard": 2}
         return sorted(self._unsorted(), key=lambda entry: (kinds[Path(entry.name).suffix], entry.used, entry.name))
 
@@ -258,7 +260,7 @@ class CacheFolder:
 
     @contextmanager
     def _alone(self, until: float) -> Generator[bool]:
-        """Whether no other process makes room meanwhile."""
+        """Hold the folder's lock, which eviction and publishing need; yields False where it was not free in time."""
         with self._marker() as marker:
             yield marker.lock(exclusive=True, until=until)
 
@@ -272,7 +274,7 @@ class CacheFolder:
         return LockedFile(descriptor)
 
     def _open(self, name: str, flags: int) -> int | None:
-        """A descriptor of a file here, never through a link; None where there is no such file."""
+        """Open a file of the folder, never through a link; None where it does not exist."""
         try:
             descriptor = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=self._directory.descriptor)
         except FileNotFoundError:

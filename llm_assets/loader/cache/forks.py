@@ -1,6 +1,6 @@
-"""What a forked process must not keep of its parent: locks that threads of the parent hold.
+"""Resets objects in a forked process: locks that threads of the parent held, its leases and its threads.
 
-Guarantees that `in_child` of every object registered here, and still alive, is called first thing in a forked process.
+Guarantees that `in_child` of every registered object that is alive is called before other code of the forked process.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from weakref import WeakSet
 
 
 class Inherited(Protocol):
-    """Something that a forked process has, but that belongs to its parent."""
+    """An object whose state in a forked process belongs to the parent."""
 
     def in_child(self) -> None:
-        """Put right what the fork left wrong. Runs in the only thread of the process; must not block."""
+        """Reset the state. Runs in the only thread of the child; must not block."""
         ...
 
 
@@ -22,7 +22,7 @@ _INHERITED: WeakSet[Inherited] = WeakSet()
 
 
 def after_fork(inherited: Inherited) -> None:
-    """Have `in_child` called in processes forked from now on."""
+    """Call `in_child` of the object in processes forked from now on."""
     _INHERITED.add(inherited)
 
 

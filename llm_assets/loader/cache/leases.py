@@ -1,7 +1,7 @@
-"""Locks that die with their process: a file that is held open and locked (`flock`).
+"""File locks that end with their process: a file held open and locked by `flock`.
 
-Guarantees that the kernel lets go of a lock when its process ends, however it ends, and that a forked process holds
-none of its parent's. What is locked, and why, is not known here. Not for network filesystems.
+Guarantees that the kernel releases a lock when its process ends, however it ends, and that a forked process holds
+none of its parent's locks. Not for network filesystems.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
 
 
 class LockedFile:
-    """An open file descriptor and the lock on it, if any. Closes when it is forgotten."""
+    """An open file descriptor and its lock, if any. Closed at the latest when garbage-collected."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -32,9 +32,9 @@ class LockedFile:
         return self._descriptor
 
     def lock(self, *, exclusive: bool, until: float = 0.0) -> bool:
-        """Take or change the lock; wait for it until this time (`time.monotonic`). Whether it was had.
+        """Take or change the lock, waiting until a time of `time.monotonic`. Returns True if it was acquired.
 
-        A change of lock may give up the old one even where the new one is not had.
+        A change may release the old lock even where the new one is not acquired.
         """
         operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
         pause = _FIRST_PAUSE
@@ -49,7 +49,7 @@ class LockedFile:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def is_at(self, name: str, folder: int) -> bool:
-        """Whether the name in the folder (a descriptor) is that of this very file."""
+        """True where the name in the folder (a descriptor) refers to this very file."""
         try:
             there = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -57,15 +57,15 @@ class LockedFile:
         return os.path.samestat(there, os.fstat(self.descriptor))
 
     def close(self) -> None:
-        """Let go. Quiet where it is done already."""
+        """Release the lock and close the file. Does nothing if it is closed already."""
         descriptor = self._forget()
         if descriptor >= 0:
-            # not by closing alone: a process forked between `os.open` and here may have a copy nobody knows of
+            # closing alone is not enough: a process forked since `os.open` may still have a copy of the descriptor
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def in_child(self) -> None:
-        """Close, never unlock: the parent's lock is on the same open file."""
+        """Close without unlocking: the parent's lock is on the same open file."""
         descriptor = self._forget()
         if descriptor >= 0:
             os.close(descriptor)

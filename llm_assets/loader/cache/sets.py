@@ -1,4 +1,4 @@
-"""A shard set read through a cache: opened with retries, then a `ShardSet` like any other."""
+"""A shard set read through a cache. Opening it retries failed requests; then it is used like any `ShardSet`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from llm_assets.store.shards.shard_set import ShardMissingError, ShardSet, Shard
 
 
 class CachedShardSet(ShardSet):
-    """A set whose shards are read through a cache on local disk: whatever takes a `ShardSet` takes it.
+    """A shard set that is read through a cache on local disk.
 
-    Beside what `ShardSet` raises, reading raises ShardUnavailableError and CacheFolderError.
+    Reading raises what `ShardSet` raises, ShardUnavailableError and CacheFolderError.
     """
 
     def __init__(self, folder: Folder, index: ShardSetIndex, files: CachedFiles) -> None:
@@ -28,15 +28,15 @@ class CachedShardSet(ShardSet):
 
     @property
     def counters(self) -> CacheCounters:
-        """What the cache did for this set in this process, for metrics."""
+        """Counters of the cache for this set in this process."""
         return self._cached.counters
 
     def announce(self, ranges: Iterable[tuple[int, int]]) -> Callable[[], None]:
-        """Say that rows `first` to `last` (exclusive) are read next, range by range: what is fetched ahead follows it.
+        """Announce the row ranges (first, last; exclusive) that will be read next, so that their shards are prefetched.
 
-        `ranges` may be endless; it is asked as reading goes on, by whoever reads. It takes the place of what was
-        announced before. The result withdraws it, from any thread, without waiting. While nothing is announced, the
-        shards after the one being read are fetched. Raises IndexError, here or when the range comes near.
+        `ranges` may be endless; it is consumed by the reading thread, as reading goes on. It replaces an earlier
+        announcement. Call the result to withdraw it, from any thread, without blocking. Without an announcement, the
+        shards after the current one are prefetched. Raises IndexError, now or when an invalid range comes near.
         """
         return self._cached.announce(self._visits(ranges))
 
@@ -48,7 +48,7 @@ class CachedShardSet(ShardSet):
                 yield Visit(shard, stop - start)
 
     def close(self) -> None:
-        """Let go of what the cache keeps for this set, and of what is on its way. It can be read again.
+        """Release the lease, cancel fetches and end the prefetch thread. Reading opens the set again.
 
         Nothing is written to the folder afterwards, unless the set is read. Waits for reads of other threads.
         """
@@ -56,15 +56,15 @@ class CachedShardSet(ShardSet):
 
 
 def open_cached(where: str | Path | Folder, cache: CacheSettings) -> CachedShardSet:
-    """The set committed in a folder, on any filesystem, to be read through a cache.
+    """Open the set committed in a folder, on any filesystem, to read it through a cache.
 
-    Reads the index and the table of shards; `check_files` of the set sees whether all shards are there.
+    Reads the index and the table of shards; call `check_files` of the set to check that all shards are there.
     Raises ShardSetMissingError, IndexMalformedError, IndexVersionError, ShardMissingError, ShardCorruptError,
     ShardUnavailableError, CacheQuotaError, NotACacheError, CacheFolderError.
     """
     folder = where if isinstance(where, Folder) else Folder(str(where))
     if folder.is_local:
-        folder = Folder(folder.path)  # absolute, for a process that works elsewhere
+        folder = Folder(folder.path)  # absolute, for a process with another working directory
     file = f"{folder.uri}/{INDEX_FILE}"
     fetcher = Fetcher(folder, cache.fetch, CacheCounters())
     try:

@@ -1,4 +1,4 @@
-"""How a cache and the requests behind it behave: numbers only, checked."""
+"""Settings of a cache and of its requests: validated numbers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FetchSettings:
-    """How bytes are asked of the source.
+    """Requests to the source: timeouts, retries, hedging, sizes.
 
-    `deadline_seconds` bounds a read as a whole: waiting for others, retries and backoff included. `attempt_seconds`
-    bounds one request. Failed requests are repeated after a random pause below `backoff_seconds`, which doubles with
-    each failure up to `backoff_most_seconds` (full jitter: AWS Architecture Blog, "Exponential Backoff and Jitter").
-    Bytes that arrive damaged or short are asked for `damaged_attempts` times.
+    `deadline_seconds` bounds a read as a whole, including retries, backoff and waiting for other processes;
+    `attempt_seconds` bounds one request. A failed request is repeated after a random pause below `backoff_seconds`,
+    which doubles with each failure up to `backoff_most_seconds` (full jitter: AWS Architecture Blog, "Exponential
+    Backoff and Jitter"). Bytes that arrive damaged or short are requested `damaged_attempts` times.
 
-    A request slower than `hedge_quantile` of the last ones is sent a second time, and the first answer counts (Dean
-    and Barroso, "The Tail at Scale", 2013); until enough are known, one slower than `hedge_seconds`. At most
-    `hedge_share` of the requests are, beyond the first few, so that a source that is slow as a whole is not asked
-    for twice the work. A shard is fetched in ranges of `range_bytes`, `connections` at a time.
+    A request slower than `hedge_quantile` of the recent ones is sent a second time, and the first answer counts (Dean
+    and Barroso, "The Tail at Scale", 2013); before enough are known, `hedge_seconds` is the limit. At most the share
+    `hedge_share` of the requests is hedged, beyond the first few, so that a source that is slow as a whole does not
+    get twice the load. A shard is fetched in ranges of `range_bytes`, `connections` at a time.
     """
 
     deadline_seconds: float = 120.0
@@ -35,17 +35,19 @@ class FetchSettings:
     def __post_init__(self) -> None:
         for each in fields(self):
             if getattr(self, each.name) <= 0 and each.name != "hedge_share":
-                raise ValueError(f"{each.name} is {getattr(self, each.name)}: it must be positive")
+                raise ValueError(f"{each.name} is {getattr(self, each.name)}: give a number above 0")
         if not (0 <= self.hedge_share <= 1 and self.hedge_quantile < 1):
-            raise ValueError(f"hedge_share {self.hedge_share} and hedge_quantile {self.hedge_quantile} are shares")
+            raise ValueError(
+                f"hedge_share {self.hedge_share} must be from 0 to 1, and hedge_quantile {self.hedge_quantile} below 1"
+            )
 
 
 @dataclass(frozen=True)
 class RedisSettings:
-    """A Redis server that keeps fetched ranges for `seconds`, for other machines that want the same ones soon.
+    """A Redis server that keeps fetched ranges for `seconds`, for other machines that read the same set.
 
-    `url` is as redis-py takes it. A server that does not answer within `timeout_seconds` is not asked again for
-    `pause_seconds`. How much it keeps is its own business (`maxmemory`, `allkeys-lru`).
+    `url` has the form that redis-py takes. After a request longer than `timeout_seconds` the server is not asked for
+    `pause_seconds`. Limit its memory on the server (`maxmemory`, `allkeys-lru`).
     """
 
     url: str
@@ -58,14 +60,13 @@ class RedisSettings:
 class CacheSettings:
     """A cache on local disk.
 
-    `folder` is on a disk of this machine and may be shared by processes, users and sets; it is made where it is not
-    there. `quota_bytes` is what all files in it may take together. `processes` is how many processes share it: each
-    pins at most one shard, and one more is on its way, so the smallest legal quota is `processes + 1` times the
-    largest shard. The next `prefetch` shards after the one being read are fetched before they are asked for, where the
-    quota has room for so many.
+    `folder` is on a disk of this machine and may be shared by processes, users and sets; it is created if needed.
+    `quota_bytes` bounds the size of all its files together. `processes` is the number of processes that share it: each
+    leases at most one shard, and one more is in transfer, so the quota must be at least `processes + 1` times the
+    largest shard. The next `prefetch` shards are fetched in the background, where the quota has room for them.
 
-    `memory_bytes` of blocks that were read last stay in memory. A process that waits longer than `patience_seconds`
-    (or half of the deadline) for another one to fetch a shard reads the source itself.
+    The `memory_bytes` of blocks that were read last stay in memory. A process that waits longer than `patience_seconds`
+    (or half of the deadline) for another one to fetch a shard reads from the source itself.
     """
 
     folder: str | Path
@@ -79,6 +80,8 @@ class CacheSettings:
 
     def __post_init__(self) -> None:
         if self.quota_bytes < 1 or self.processes < 1:
-            raise ValueError(f"a quota of {self.quota_bytes} bytes for {self.processes} processes")
+            raise ValueError(
+                f"quota_bytes is {self.quota_bytes} and processes is {self.processes}: give 1 or more for both"
+            )
         if self.prefetch < 0 or self.memory_bytes < 0 or self.patience_seconds < 0:
-            raise ValueError("prefetch, memory_bytes and patience_seconds cannot be negative")
+            raise ValueError("prefetch, memory_bytes and patience_seconds must be 0 or more")

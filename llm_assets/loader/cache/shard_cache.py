@@ -1,7 +1,7 @@
-"""Shards into the cache: found there, or fetched by one process while the others wait for it.
+"""A read-through cache of shards: a shard is found there, or fetched by one process while the others wait.
 
-Guarantees that what comes into the cache was compared with its block checksums, and that nobody waits for another
-process longer than patience allows. Which shards are wanted, and when, is decided elsewhere.
+Guarantees that bytes are compared with their block checksums before they are cached, and that no process waits for
+another one longer than `patience_seconds`. `files` decides which shards are needed, and when.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.01
 
 @dataclass(frozen=True)
 class CachedShard:
-    """A lease on a shard, and whether it had to be fetched or waited for."""
+    """A lease on a cached shard; `waited` where it had to be fetched or waited for."""
 
     lease: Lease
     waited: bool
 
 
 class ShardCache:
-    """Gets shards of one set into a cache. Thread-safe, for one process. Raises ImportError for Redis without it."""
+    """Caches the shards of one set. Thread-safe; not across a fork. Raises ImportError without the extra `redis`."""
 
     def __init__(self, folder: CacheFolder, fetcher: Fetcher, settings: CacheSettings, counters: CacheCounters) -> None:
         self._tier = _tier(settings, counters)
@@ -45,16 +45,14 @@ class ShardCache:
         self._counters = counters
 
     def obtain(self, shard: ExpectedShard, until: float, *, patient: bool = True) -> CachedShard | None:
-        """A lease on the shard, fetched if need be; None where there is no room for it, or patience ends.
+        """A lease on the shard, fetched if necessary; None where there is no room for it, or patience ends.
 
-        Who is not `patient` does not wait for another process that fetches the shard. Raises what `Fetcher` raises.
+        Without `patient` it does not wait for another process that is fetching the shard. Raises what `Fetcher` raises.
         """
         waited = False
         pause = _FIRST_PAUSE
         now = time.monotonic()
-        patience = now + min(
-            self._settings.patience_seconds, (until - now) / 2
-        )  # then there is time to fetch it oneself
+        patience = now + min(self._settings.patience_seconds, (until - now) / 2)  # leaves time to fetch it here
         while True:
             lease = self._folder.lease(shard.key, shard.size, patience)
             if lease is not None:
@@ -75,19 +73,19 @@ class ShardCache:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def present(self, shard: ExpectedShard) -> Lease | None:
-        """A lease on the shard where it is in the cache; None where it is not, and nothing is fetched."""
+        """A lease on the shard if it is cached, else None; fetches nothing."""
         return self._folder.lease(shard.key, shard.size, time.monotonic() + self._settings.patience_seconds)
 
     def cancel(self, thread: threading.Thread) -> None:
-        """End what the thread fetches: it gets CancelledError (of concurrent.futures), and gives up its place."""
+        """Cancel the fetch of a thread: it gets CancelledError (of concurrent.futures) and gives up its reservation."""
         self._fetcher.cancel(thread)
 
     def quarantine(self, lease: Lease) -> None:
-        """Move a damaged shard out of everybody's way. Raises CacheFolderError where that is not allowed."""
+        """Move a damaged shard aside. Raises CacheFolderError where this user may not."""
         self._folder.quarantine(lease, time.monotonic() + self._settings.patience_seconds)
 
     def fetch_blocks(self, shard: ExpectedShard, first: int, last: int, out: memoryview, until: float) -> None:
-        """Blocks `first` to `last` (exclusive) straight from the source, checked. Raises what `Fetcher` raises."""
+        """Fetch and check blocks `first` to `last` (exclusive) into `out`. Raises what `Fetcher` raises."""
         offset, _ = shard.block_range(first, last)
 
         def write(start: int, data: memoryview) -> None:
@@ -96,7 +94,7 @@ class ShardCache:
         self._fetch(shard, self._ranges(shard, first, last), write, until)
 
     def _fetched(self, shard: ExpectedShard, reservation: Reservation, until: float) -> Lease | None:
-        """The shard in its place. None where it could not be published, or was taken away again."""
+        """Fetch the shard and publish it. None where it could not be published, or was evicted at once."""
 
         def write(start: int, data: memoryview) -> None:
             try:
@@ -114,7 +112,7 @@ class ShardCache:
     def _fetch(
         self, shard: ExpectedShard, ranges: list[ByteRange], write: Callable[[int, memoryview], None], until: float
     ) -> None:
-        """Have ranges of whole blocks written, once they are found right."""
+        """Fetch ranges of whole blocks, check them, and pass them to `write`."""
         tier = self._tier
 
         def receive(start: int, data: bytes) -> None:

@@ -1,8 +1,8 @@
-"""Shards fetched before they are asked for, by one thread.
+"""Prefetches shards into the cache in one background thread.
 
-Guarantees that what is wanted now comes before what was wanted earlier, and that a failure is counted and logged:
-whoever needs the shard meets it himself. The thread ends with its process and never keeps it alive; once `close` has
-waited for it, nothing more is written. Which shards are wanted is decided elsewhere.
+Guarantees that the latest request replaces earlier ones, and that a failure is counted and logged, not raised: the
+read that needs the shard will raise it. The thread never keeps its process alive, and writes nothing more once `close`
+has waited for it. `files` decides which shards to prefetch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class ShardPrefetcher:
-    """Fetches the shards wanted last, one after the other. `shard` gives what is known of a shard."""
+    """Fetches the shards requested last, one by one. `shard` looks up a shard by its number."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class ShardPrefetcher:
         self._thread: threading.Thread | None = None
 
     def want(self, numbers: Sequence[int]) -> None:
-        """Fetch these shards next, instead of what was wanted before."""
+        """Fetch these shards next, in place of those requested before."""
         with self._changed:
             self._wanted = list(numbers)
             if self._wanted and self._thread is None and not self._closed:
@@ -51,7 +51,7 @@ class ShardPrefetcher:
             self._changed.notify()
 
     def close(self, wait_seconds: float = 0.0) -> None:
-        """Let the thread end: what it fetches is cancelled and given up. Waits for that, but not for ever."""
+        """Cancel the fetch in progress and end the thread; wait for that up to `wait_seconds`."""
         with self._changed:
             self._closed = True
             self._wanted = []

@@ -1,4 +1,4 @@
-"""The shards of a set as a cache knows them: by number, with the name that each has in the cache."""
+"""The shards of a set by number, with their block checksums and the key of each in the cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llm_assets.store.shards.table import ShardTable
 
 @dataclass(frozen=True)
 class ExpectedShard(ShardBlocks):
-    """A shard as it was written. `key` is its checksum and its name in a cache."""
+    """A shard as it was written. `key` is its checksum, and its name in a cache."""
 
     number: int
     file: str
@@ -19,7 +19,7 @@ class ExpectedShard(ShardBlocks):
 
 
 class ExpectedShards:
-    """The shards of a set. Raises ShardCorruptError where the table is not the one the index names."""
+    """The table of shards of a set. Raises ShardCorruptError where it is not the one that the index names."""
 
     def __init__(self, uri: str, index: ShardSetIndex, data: bytes) -> None:
         self._index = index

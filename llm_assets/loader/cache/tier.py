@@ -1,7 +1,7 @@
-"""Ranges that other machines fetched a moment ago, kept by a Redis server.
+"""Ranges that other machines fetched recently, kept by a Redis server.
 
-Guarantees that a server that is slow, full or gone costs a moment now and then, is counted, and never fails a read.
-Whether bytes are right is for the reader to find out, as with those of the source. Needs the extra `redis`.
+Guarantees that a server that is slow, full or gone never fails a read: it costs one timeout per pause and is counted.
+The reader checks the bytes, like those of the source. Needs the extra `redis`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Tier:
-    """A Redis server, asked for ranges of shards by the checksum of the shard. Thread-safe, for one process."""
+    """A Redis server with ranges of shards, by the checksum of the shard. Thread-safe; not for use across a fork."""
 
     def __init__(self, settings: RedisSettings, counters: CacheCounters) -> None:
         self._settings = settings
@@ -29,7 +29,7 @@ class Tier:
         self._silent_until = 0.0
 
     def get(self, key: str, start: int, stop: int) -> bytes | None:
-        """The range of that shard; None where the server has none, or does not answer."""
+        """A range of a shard; None where the server does not have it, or does not answer."""
         if time.monotonic() < self._silent_until:
             return None
         try:
@@ -39,7 +39,7 @@ class Tier:
             return None
 
     def put(self, key: str, start: int, data: bytes) -> None:
-        """Have the server keep a range of that shard for a while."""
+        """Store a range of a shard on the server."""
         if time.monotonic() < self._silent_until:
             return
         try:

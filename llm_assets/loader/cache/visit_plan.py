@@ -1,7 +1,7 @@
-"""What a reader said it would read: shards in turn, known a little ahead of where it is.
+"""The announced visits of a reader to shards, known up to a horizon beyond its position.
 
-Guarantees that no more is asked of an announcement, which may be endless, than the horizon needs. What is done about
-the shards to come is decided elsewhere. Not thread-safe.
+Guarantees that an announcement, which may be endless, is consumed only as far as the horizon. `files` decides which of
+the coming shards to prefetch. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from itertools import islice
 
 _NEAR, _FARTHEST = 16, 4096
-"""Visits that a reader may leave out, and visits known ahead at most: finding one takes microseconds."""
+"""Visits that a reader may skip, and the greatest horizon: computing one visit takes microseconds."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """Some rows that are read of a shard before another one is."""
+    """A number of rows read from one shard before the reader moves to another."""
 
     shard: int
     rows: int
 
 
 class VisitPlan:
-    """The visits of one reader, of which the next `horizon` are known, if not more than a few thousand."""
+    """The visits of one reader. The next `horizon` ones are known, at most `_FARTHEST`."""
 
     def __init__(self, visits: Iterator[Visit], horizon: int) -> None:
         self._visits = visits
@@ -37,11 +37,11 @@ class VisitPlan:
 
     @property
     def over(self) -> bool:
-        """Whether nothing comes after where the reader is."""
+        """True where no visit comes after the current one."""
         return not self._coming
 
     def reach(self, shard: int) -> bool:
-        """The reader is at a shard. False where that is none of the next visits: the plan stays where it is."""
+        """Move to the next visit of the shard. False where none is near; the plan then stays where it is."""
         if self._now is not None and self._now.shard == shard:
             return True
         near = [visit.shard for visit in islice(self._coming, _NEAR)]
@@ -56,7 +56,7 @@ class VisitPlan:
         return True
 
     def next(self, count: int) -> list[int]:
-        """Up to `count` different shards that come after the one where the reader is, the first one first."""
+        """The next distinct shards after the current one, up to `count`, in order."""
         found: dict[int, None] = {}
         for visit in self._coming:
             if len(found) == count:
@@ -66,7 +66,7 @@ class VisitPlan:
         return [*found]
 
     def due(self, shard: int) -> tuple[int, int]:
-        """Visits of a shard within the horizon, with the one that the reader is at, and the rows of them all."""
+        """Number of visits of a shard within the horizon, the current one included, and their rows in total."""
         return self._due_visits[shard], self._due_rows[shard]
 
     def _look(self) -> None:

@@ -227,7 +227,7 @@ def test_a_disk_that_damages_what_is_written_is_named(
 
     monkeypatch.setattr(Reservation, "write", write_zeros)
     shards = cached(source, tmp_path / "c", prefetch=0)
-    with pytest.raises(ShardCorruptError, match="is its disk sound"):
+    with pytest.raises(ShardCorruptError, match="check its disk"):
         shards.input_ids(0, 1)
     assert shards.counters.quarantined == 3
 
