@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
-import blake3
-
 from llm_assets.store.folder import Folder
+from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets.store.manifest import Manifest
 
 MODEL = "model.json"
-
-
-class ModelKind(StrEnum):
-    """The library whose files a model consists of."""
-
-    FASTTEXT = "fasttext"
-    TRANSFORMERS = "transformers"
 
 
 class FrozenModelError(RuntimeError):
@@ -34,26 +24,6 @@ class FrozenModelError(RuntimeError):
 
 class DamagedModelError(RuntimeError):
     """The files of a committed model are not what was committed."""
-
-
-@dataclass(frozen=True)
-class FrozenModel:
-    """A model in memory: its kind, how it is used (`settings`, JSON), and the content of its files by name."""
-
-    kind: ModelKind
-    settings: Mapping[str, Any]
-    files: Mapping[str, bytes] = field(repr=False)
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of kind, settings and files."""
-        listing = {name: _digest(content) for name, content in sorted(self.files.items())}
-        return _digest(json.dumps([self.kind, self.settings, listing], sort_keys=True).encode())
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(map(len, self.files.values()))
 
 
 @dataclass(frozen=True)
@@ -126,7 +96,3 @@ class StagedModel:
 
     def discard(self) -> None:
         """Nothing was written."""
-
-
-def _digest(data: bytes) -> str:
-    return blake3.blake3(data).hexdigest(length=16)

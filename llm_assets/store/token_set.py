@@ -13,27 +13,14 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-from llm_assets.kernels.arrow import column
 from llm_assets.store.digest import content_digest
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.staging import Attempt, begin_in_set, check_complete
+from llm_assets.store.token_schema import token_schema
 
 FORMAT = 1
 INDEX = "index.json"
-
-
-def token_schema(dtype: str) -> pa.Schema:
-    """Columns of a token set; `dtype` is `uint16` or `uint32`."""
-    ids = pa.large_list(pa.field("item", pa.type_for_alias(dtype), nullable=False))
-    return pa.schema(
-        [
-            column("doc_id", pa.binary(16), "the document, as in `raw`"),
-            column("file", pa.large_string(), "landed file, below the snapshot's folder"),
-            column("record", pa.int64(), "number of the record in its file, from 1"),
-            column("input_ids", ids, "token ids of the document, the end-of-document token last"),
-        ]
-    )
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from llm_assets.store.folder import Folder
+from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.models import (
     MODEL,
     DamagedModelError,
-    FrozenModel,
     FrozenModelError,
-    ModelKind,
     StagedModel,
     StoredModel,
 )

@@ -9,13 +9,13 @@ from llm_assets.store.folder import Folder
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.staging import LostFilesError
+from llm_assets.store.token_schema import token_schema
 from llm_assets.store.token_set import (
     StagedTokenSet,
     TokenFiles,
     TokenFileWriter,
     TokenSet,
     begin_token_set,
-    token_schema,
 )
 from llm_assets_tests.store.writers import die, files
 

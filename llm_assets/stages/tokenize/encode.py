@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from llm_assets.kernels.arrow import byte_lengths, string_buffers
 from llm_assets.store.ledger import Count, Ledger
-from llm_assets.store.token_set import token_schema
+from llm_assets.store.token_schema import token_schema
 
 VERSION = "1"
 

@@ -27,6 +27,7 @@ from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest, partition_name
 from llm_assets.store.staging import Attempt
+from llm_assets.store.token_schema import token_schema
 from llm_assets.store.token_set import (
     StagedTokenSet,
     TokenFile,
@@ -34,7 +35,6 @@ from llm_assets.store.token_set import (
     TokenFileWriter,
     TokenSet,
     begin_token_set,
-    token_schema,
 )
 from llm_assets.store.tokenizers import StoredTokenizer
 

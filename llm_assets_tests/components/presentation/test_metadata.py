@@ -19,7 +19,7 @@ from llm_assets.stages.pack.link import PROVENANCE_SCHEMA
 from llm_assets.stages.read.stage import RAW_SCHEMA
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
-from llm_assets.store.token_set import token_schema
+from llm_assets.store.token_schema import token_schema
 
 LEDGER = Ledger(Count(100), Count(60), Count(60), {"short": Count(35)}, {"broken": Count(5)})
 SCHEMAS = {

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer
 from llm_assets.stages.tokenize.encode import FrozenTokenizer, TokenizerError, tokenize
 from llm_assets.stages.tokenizer.train import train_byte_level_bpe
 from llm_assets.store.ledger import Count
-from llm_assets.store.token_set import token_schema
+from llm_assets.store.token_schema import token_schema
 from llm_assets_tests.stages.texts import PIECES, any_text, shared_data
 
 END = "<|endoftext|>"

@@ -7,7 +7,8 @@ since.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,15 +26,18 @@ from llm_assets.kernels.arrow import column
 from llm_assets.stages.clean.quality.contract import QualityModelError
 from llm_assets.stages.clean.quality.draw import Drawn, amount, draw
 from llm_assets.stages.clean.quality.evaluate import Evaluation, Scores
-from llm_assets.stages.clean.quality.given import read_given
+from llm_assets.stages.clean.quality.given import fasttext_model, is_needed, transformers_model
 from llm_assets.stages.clean.quality.parameters import QualityModelParameters, TrainParameters
 from llm_assets.stages.clean.quality.scorer import FASTTEXT_FILE, open_scorer
 from llm_assets.stages.clean.quality.train import GOOD, ORDINARY, VERSION, train_classifier
 from llm_assets.stages.read.link import RawLink
+from llm_assets.store.folder import Folder
+from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest
-from llm_assets.store.models import FrozenModel, ModelKind, StagedModel, StoredModel
+from llm_assets.store.models import StagedModel, StoredModel
+from llm_assets.store.named_files import NamedFileError, read_named
 
 SAMPLE_TEXTS = [
     "",
@@ -176,6 +180,28 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
             histograms=_histograms(held_out.evaluation) if held_out else {},
             samples=_samples(held_out) if held_out else {},
         )
+
+
+def read_given(parameters: QualityModelParameters) -> FrozenModel:
+    """The model that `file` or `transformers` names. Raises QualityModelError where it cannot be read."""
+    file, transformers = parameters.file, parameters.transformers
+    if file is not None:
+        with _told(file.path):
+            return fasttext_model(file, read_named(file.path).data)
+    if transformers is not None:
+        with _told(transformers.folder):
+            folder = Folder(transformers.folder)
+            files = {name: folder.read(name) for name in folder.names() if is_needed(name)}
+        return transformers_model(transformers, files)
+    raise QualityModelError("these parameters give no model: they train one")
+
+
+@contextmanager
+def _told(where: str) -> Generator[None]:
+    try:
+        yield
+    except (OSError, NamedFileError) as error:
+        raise QualityModelError(f"{where} cannot be read as a model: {error}") from error
 
 
 def _scores(model: FrozenModel) -> Outcome:

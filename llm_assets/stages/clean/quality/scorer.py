@@ -13,7 +13,7 @@ from llm_assets.stages.clean.quality.contract import QualityModelError, Scorer
 from llm_assets.stages.clean.quality.network import label_probabilities, read_ngram_classifier
 from llm_assets.stages.clean.quality.transformer import open_transformer
 from llm_assets.stages.clean.texts import text_buffers
-from llm_assets.store.models import FrozenModel, ModelKind
+from llm_assets.store.frozen_model import FrozenModel, ModelKind
 
 FASTTEXT_FILE = "model.bin"
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from llm_assets.stages.clean.quality.contract import QualityModelError
 from llm_assets.stages.clean.texts import text_buffers
-from llm_assets.store.models import FrozenModel
+from llm_assets.store.frozen_model import FrozenModel
 
 _DIGITS: Final = 6
 _CHARACTERS_PER_TOKEN: Final = 32  # far more than any tokenizer's mean: what is cut off would have been truncated

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from llm_assets.stages.clean.quality.contract import QualityModelError
-from llm_assets.stages.clean.quality.given import read_given
+from llm_assets.stages.clean.quality.link import read_given
 from llm_assets.stages.clean.quality.parameters import FileParameters, QualityModelParameters, TransformersParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
-from llm_assets.store.models import FrozenModel
+from llm_assets.store.frozen_model import FrozenModel
 from llm_assets_tests.stages.clean.language.model_files import HIERARCHICAL, SOFTMAX, ModelFile
 from llm_assets_tests.stages.clean.odd_text import column
 

@@ -17,8 +17,8 @@ from llm_assets.stages.clean.quality.network import read_ngram_classifier
 from llm_assets.stages.clean.quality.parameters import TrainParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.clean.quality.train import TrainerError, train_classifier
+from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets.store.ledger import Count
-from llm_assets.store.models import FrozenModel, ModelKind
 
 WORDS = {"good": ["the", "history", "of", "an", "empire,", "naïve"], "ordinary": ["buy", "the", "cheap", "win", "an"]}
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from llm_assets.stages.clean.quality.contract import QualityModelError, Scorer
-from llm_assets.stages.clean.quality.given import read_given
+from llm_assets.stages.clean.quality.link import read_given
 from llm_assets.stages.clean.quality.parameters import QualityModelParameters, TransformersParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
-from llm_assets.store.models import FrozenModel, ModelKind
+from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets_tests.stages.clean.odd_text import column
 
 TEXTS = ["the good text", "", "bad " * 400, "the of", "naïve 日本 \x00 text", "good " * 20, "the"]
