@@ -79,8 +79,8 @@ def position_in(stream: StreamIdentity, packed_length: int, state: Mapping[str, 
     if not first_epoch and saved_order != order and not (saved_order[0] is None and order[0] is None):
         raise LoaderStateError(
             f"the state was saved after the first epoch with (seed, block) {saved_order}; with {order} the "
-            "rows of later epochs come in another order, so some would repeat and others be skipped: pass the same seed "
-            "and block"
+            "rows of later epochs come in another order, so some would repeat and others be skipped: pass the same "
+            "seed and block"
         )
     tokens = position * length
     if tokens % stream.sequence_length:
