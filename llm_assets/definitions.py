@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster.components.core.component_tree import ComponentTree
 
+from llm_assets.components.declared import project_of
 from llm_assets.components.landing import seconds_between_ticks
+from llm_assets.project import Project
 from llm_assets.resources.data_store import DataStore, Engine
-from llm_assets.resources.io_manager import PartitionIOManager
+from llm_assets.resources.io_manager import partition_io_manager
 from llm_assets.resources.loader import LoaderResource
 
 PROJECT = Path(__file__).parent.parent
@@ -25,16 +28,13 @@ def default_root(project: Path = PROJECT) -> str:
     return os.environ.get("LLM_ASSETS_ROOT") or str(project / "data")
 
 
-def default_resources(project: Path = PROJECT, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The resources as the environment configures them, but for those given: the IO manager uses these too."""
-    resources: dict[str, Any] = {
+def default_resources(project: Path = PROJECT) -> dict[str, Any]:
+    """The resources as the environment configures them."""
+    return {
         "data_store": DataStore(root=default_root(project)),
         "engine": Engine(workers=int(os.environ.get("LLM_ASSETS_WORKERS", "0"))),
         "loader": LoaderResource(),
-        **(given or {}),
     }
-    manager = PartitionIOManager(data_store=resources["data_store"], loader=resources["loader"])
-    return {"io_manager": manager, **resources}
 
 
 def automation() -> dg.Definitions:
@@ -50,12 +50,16 @@ def automation() -> dg.Definitions:
 
 def build_defs(resources: Mapping[str, Any] | None = None, project: Path = PROJECT) -> dg.Definitions:
     """All definitions of the project folder, with some resources replaced."""
-    components = dg.load_from_defs_folder(path_within_project=project)
-    return dg.Definitions.merge(
-        components,
-        automation(),
-        dg.Definitions(resources=default_resources(project, resources)),
-    )
+    return load(resources, project)[0]
+
+
+def load(resources: Mapping[str, Any] | None = None, project: Path = PROJECT) -> tuple[dg.Definitions, Project]:
+    """All definitions of the project folder, and the links that they are made of."""
+    tree = ComponentTree.for_project(project)
+    declared = tree.build_defs()
+    links = project_of(tree)
+    given = {**default_resources(project), "io_manager": partition_io_manager(links), **(resources or {})}
+    return dg.Definitions.merge(declared, automation(), dg.Definitions(resources=given)), links
 
 
 @dg.definitions

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from llm_assets.project import is_settled, register_arrivals, source_links, unsettled
+from llm_assets.project import is_settled, unsettled
 from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.store.refusals import Refusal
 from llm_assets_tests.worlds.world import World, jsonl, paragraphs
@@ -11,21 +11,21 @@ from llm_assets_tests.worlds.world import World, jsonl, paragraphs
 
 def test_snapshots_arrive_in_turn(tmp_path: Path) -> None:
     world = World.below(tmp_path)
-    raw = world.docs.tokenized.deduped.cleaned.raw
-    assert register_arrivals(raw, world.store).snapshots == ()
+    raw = world.docs.lineage[0]
+    assert raw.partitions.register(world.store).keys == ()
     world.land("docs", "2026-02", {})
     world.store.landing.put("docs/2026-01/a.jsonl", b"")
-    assert register_arrivals(raw, world.store).snapshots == ("2026-02",)
+    assert raw.partitions.register(world.store).keys == ("2026-02",)
     world.land("docs", "2026-01", {})
     world.land("docs", "not a name", {})
-    arrivals = register_arrivals(raw, world.store)
-    assert arrivals.snapshots == ("2026-02", "2026-01")
-    assert arrivals.refused == ("not a name",) and "'not a name'" in arrivals.message
-    assert register_arrivals(world.code.tokenized.deduped.cleaned.raw, world.store).message == ""
+    arrivals = raw.partitions.register(world.store)
+    assert arrivals.keys == ("2026-02", "2026-01")
+    assert "'not a name'" in arrivals.message
+    assert "nothing has landed" in world.code.lineage[0].partitions.register(world.store).message
 
 
 def test_links_of_a_source_in_order(made_world: World) -> None:
-    stages = [link.asset for link in source_links(made_world.code)]
+    stages = [link.asset for link in made_world.code.lineage]
     assert stages == [f"code/{stage}" for stage in ("raw", "cleaned", "deduped", "tokenized", "packed")]
 
 
@@ -33,13 +33,13 @@ def test_what_is_left_to_do(world: World) -> None:
     assert list(unsettled(world.mixed, world.store)) == []
     world.land("docs", "2026-02", {"new.jsonl": jsonl(paragraphs(30, 33))})
     world.land("docs", "2026-03", {"a.jsonl": jsonl(paragraphs(33, 36))})
-    register_arrivals(world.docs.tokenized.deduped.cleaned.raw, world.store)
+    world.docs.lineage[0].partitions.register(world.store)
     assert list(unsettled(world.mixed, world.store)) == ["docs[2026-02]", "docs[2026-03]"]
-    for link in source_links(world.docs):
+    for link in world.docs.lineage:
         assert not is_settled(world.docs, world.store, "2026-02")
         world.commit(link, "2026-02")
     assert is_settled(world.docs, world.store, "2026-02")
-    raw = source_links(world.docs)[0]
+    raw = world.docs.lineage[0]
     refused = raw.fingerprint(world.store, "2026-03")
     assert refused is not None
     world.store.refusals.record(Refusal("docs/raw", "2026-03", refused, {"records_read": "none"}))
@@ -59,7 +59,7 @@ def test_other_snapshots_than_the_pinned_ones_are_not_waited_for(world: World) -
     world.land("docs", "2026-02", {"new.jsonl": jsonl(paragraphs(30, 33))})
     world.land("code", "2026-02", {"new.jsonl": jsonl(paragraphs(33, 36))})
     for packed in world.mixed.sources:
-        register_arrivals(packed.tokenized.deduped.cleaned.raw, world.store)
+        packed.lineage[0].partitions.register(world.store)
     assert list(unsettled(mixed, world.store)) == ["code[2026-02]"]
     pinned_later = pinned.model_copy(update={"snapshots": {"docs": ("2026-02",)}})
     assert list(unsettled(replace(mixed, parameters=pinned_later), world.store)) == ["docs[2026-02]", "code[2026-02]"]

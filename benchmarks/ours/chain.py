@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.inside import Stopwatch, contend
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.link import Link, Work
-from llm_assets.project import register_arrivals
+from llm_assets.contract.snapshots import Snapshots
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.dedup.exact import DedupParameters
@@ -57,10 +57,9 @@ def _run_chain(store: Store, source: str, corpus: Path, tokenizer: TokenizerLink
     shutil.copyfile(corpus, landing / corpus.name)
     (landing / SUCCESS).touch()
     tokenized = tokenized_link(source, tokenizer)
-    deduped = tokenized.deduped
-    register_arrivals(deduped.cleaned.raw, store)
+    Snapshots(source).register(store)
     stopwatch = Stopwatch()
-    for link in (deduped.cleaned.raw, deduped.cleaned, deduped, tokenized):
+    for link in tokenized.lineage:
         _make(link, store, SNAPSHOT, stopwatch, STAGES[link.asset.split("/")[-1]])
     return stopwatch
 

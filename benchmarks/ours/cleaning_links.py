@@ -14,7 +14,6 @@ from typing import Any
 from benchmarks.inside import Stopwatch, contend
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.link import Link, Work
-from llm_assets.project import register_arrivals
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherRepetition
@@ -57,7 +56,7 @@ def _run(job: Mapping[str, Any]) -> dict[str, Any]:
     Path(store.landing.path).symlink_to(job["landed"])
     rules = CleanParameters(gopher_repetition=GopherRepetition(), c4=C4(), fineweb=FineWeb())
     raw = RawLink(SOURCE, ReadParameters())
-    register_arrivals(raw, store)
+    raw.partitions.register(store)
     stopwatch = Stopwatch()
     links = (raw, CleanedLink(SOURCE, raw, rules))
     made = {link.asset: _make(link, store, job["workers"], stopwatch) for link in links}

@@ -22,9 +22,11 @@ from benchmarks.ours.chain import CORPUS, SNAPSHOT
 from benchmarks.outcome import ChainOutcome, compare, tokens_digest
 from benchmarks.result import Better, Machine, Result, Row, today
 from benchmarks.target import Options, Target
+from llm_assets.contract.documents import KeptDocuments
 from llm_assets.contract.stage import Disposition
+from llm_assets.contract.verdicts import JudgedDocuments
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
-from llm_assets.stages.dedup.link import open_deduped
+from llm_assets.stages.dedup.exact import VERDICT_SCHEMA
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.token_set import TokenSet
@@ -147,13 +149,14 @@ def _notes(corpus: Slice, runs: Mapping[str, Sequence[Run]]) -> tuple[str, ...]:
 def our_outcome(folder: Path) -> ChainOutcome:
     """What `benchmarks.ours.chain` made of each document."""
     store = Store(Folder(f"{folder}/store"))
-    deduped, tokens = open_deduped(store, CORPUS, SNAPSHOT), TokenSet.open(store.tokenized(CORPUS, SNAPSHOT))
+    tokens = TokenSet.open(store.tokenized(CORPUS, SNAPSHOT))
     cleaned = store.documents(CORPUS, "cleaned", CLEANED_SCHEMA).snapshot(SNAPSHOT)
-    if deduped is None or tokens is None or cleaned is None:
+    verdicts = store.documents(CORPUS, "deduped", VERDICT_SCHEMA).snapshot(SNAPSHOT)
+    if verdicts is None or tokens is None or cleaned is None:
         raise BenchmarkError(f"{OURS} committed nothing in {store.root.uri}")
     names = {
         doc_id: name
-        for batch in deduped[1].batches(["doc_id", "id"])
+        for batch in JudgedDocuments(verdicts.manifest, KeptDocuments(cleaned), verdicts).batches(["doc_id", "id"])
         for doc_id, name in zip(batch["doc_id"].to_pylist(), batch["id"].to_pylist(), strict=True)
     }
     kept: dict[str, str] = {}

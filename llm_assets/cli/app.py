@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from llm_assets.components.project import Project
+    from llm_assets.project import Project
+    from llm_assets.stages.mix.link import MixedLink
     from llm_assets.store.layout import Store
 
 app = typer.Typer(
@@ -56,25 +57,20 @@ def run(
     import dagster as dg
 
     from llm_assets.cli.home import ensure_dagster_home, find_project, open_store
-    from llm_assets.cli.run import Runner, models_of
+    from llm_assets.cli.run import Runner
     from llm_assets.cli.status import project_status, status_table
-    from llm_assets.components.project import load_project
-    from llm_assets.definitions import build_defs
+    from llm_assets.definitions import load
 
     logging.getLogger("dagster").setLevel(logging.ERROR)
     folder = find_project()
     ensure_dagster_home(folder)
     with console.status("loading definitions"), _declarations():
-        definitions, project = build_defs(project=folder), load_project(folder)
-    if mixture is not None and mixture not in project.mixtures:
-        raise _refused(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
-    mixtures = list(project.mixtures.values()) if mixture is None else [project.mixtures[mixture]]
-    sources = list(project.sources.values()) if mixture is None else list(mixtures[0].sources)
-    models = list(project.models.values()) if mixture is None else models_of(sources)
+        definitions, project = load(project=folder)
+    links = list(project.links.values()) if mixture is None else project.needed_for(_mixed(project, mixture).owner)
     store = open_store(folder)
     with dg.DagsterInstance.get() as instance:
-        runner = Runner(project, definitions, instance, store, _step)
-        runner.bring_up_to_date(mixtures, sources, models)
+        runner = Runner(definitions, instance, store, _step)
+        runner.bring_up_to_date(links)
     console.print(status_table(list(project_status(project, store))))
     for note in runner.notes:
         console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
@@ -104,20 +100,16 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON array.
 def peek(
     target: Annotated[str, typer.Argument(help="docs/cleaned, docs/cleaned@2026-01, demo/mixed, demo/mixed@v1, …")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many documents or rows.")] = 3,
-    dropped: Annotated[bool, typer.Option(help="Of raw the quarantined, of cleaned the rejected.")] = False,
+    dropped: Annotated[bool, typer.Option(help="Those that went no further, and why.")] = False,
 ) -> None:
     """Show documents of a stage, or decoded rows with the document boundaries visible."""
     from llm_assets.cli.peek import Target, TargetError
     from llm_assets.cli.peek import peek as peek_at
     from llm_assets.contract.link import MissingInputError
-    from llm_assets.contract.stage import Disposition
 
     project, store = _opened()
     try:
-        parsed = Target.parse(target)
-        lost = Disposition.QUARANTINED if parsed.stage == "raw" else Disposition.REJECTED
-        disposition = lost if dropped else Disposition.KEPT
-        for shown in peek_at(project, store, parsed, count, disposition):
+        for shown in peek_at(project, store, Target.parse(target), count, lost=dropped):
             console.print(shown)
     except (TargetError, MissingInputError) as error:
         raise _refused(error) from error
@@ -196,10 +188,9 @@ def plan_mixture(
     from llm_assets.stages.mix.shares import MixtureError
 
     project, store = _opened()
-    if mixture not in project.mixtures:
-        raise _refused(f"no mixture is called {mixture!r}; there are: {', '.join(project.mixtures) or 'none'}")
+    mixed = _mixed(project, mixture)
     try:
-        planned = plan(project.mixtures[mixture], store)
+        planned = plan(mixed, store)
     except (MissingInputError, MixtureError) as error:
         raise _refused(error) from error
     if as_json:
@@ -209,10 +200,20 @@ def plan_mixture(
         console.print(shown)
 
 
+def _mixed(project: Project, mixture: str) -> MixedLink:
+    """The link of a mixture, or an error that names those there are."""
+    from llm_assets.stages.mix.link import MixedLink
+
+    mixtures = project.of_kind(MixedLink)
+    if mixture not in mixtures:
+        raise _refused(f"no mixture is called {mixture!r}; there are: {', '.join(mixtures) or 'none'}")
+    return mixtures[mixture]
+
+
 def _opened() -> tuple[Project, Store]:
     """The project around the working directory, and its store."""
     from llm_assets.cli.home import find_project, open_store
-    from llm_assets.components.project import load_project
+    from llm_assets.components.declared import load_project
 
     folder = find_project()
     with _declarations():
@@ -230,7 +231,7 @@ def _declarations() -> Generator[None]:
     """What is wrong with the project's YAML is said without a stack trace."""
     from dagster.components.core.component_tree import ComponentTreeException
 
-    from llm_assets.components.declared import DeclarationError
+    from llm_assets.components.positions import DeclarationError
 
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llm_assets.cli.peek import TargetError
-from llm_assets.components.project import Project
+from llm_assets.project import Project
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.store.documents import CommittedSnapshot
 from llm_assets.store.layout import Store
@@ -18,12 +18,12 @@ def cleaned_snapshots(
 
     Raises TargetError.
     """
-    if source not in project.sources:
-        known = ", ".join(project.sources) or "none"
-        raise TargetError(f"no source is called {source!r}; there are: {known}")
-    link = project.sources[source].tokenized.deduped.cleaned
+    sources = project.of_kind(CleanedLink)
+    if source not in sources:
+        raise TargetError(f"no source is called {source!r}; there are: {', '.join(sources) or 'none'}")
+    link = sources[source]
     table = link.table(store)
-    committed = {name: found for name in store.order(source).names() if (found := table.snapshot(name)) is not None}
+    committed = {name: found for name in link.keys(store) if (found := table.snapshot(name)) is not None}
     if not committed:
         raise TargetError(f"{link.asset} has no snapshot yet: run `llm-assets run`")
     if snapshot is None:

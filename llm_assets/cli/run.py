@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +16,11 @@ from typing import Any
 import dagster as dg
 import psutil
 
-from llm_assets.components.project import Project
 from llm_assets.components.stage_asset import asset_key
-from llm_assets.contract.link import Link, MissingInputError, State
-from llm_assets.project import register_arrivals
-from llm_assets.stages.clean.quality.link import QualityModelLink
-from llm_assets.stages.mix.link import MixedLink
-from llm_assets.stages.pack.link import PackedLink
-from llm_assets.stages.read.link import RawLink
+from llm_assets.contract.link import Link, MissingInputError, Partitions, State
+from llm_assets.project import units
 from llm_assets.store.layout import Store
+from llm_assets.store.manifest import partition_name
 
 PROCESS_TAG = "llm_assets/process"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -37,7 +33,6 @@ Step = Callable[[str], AbstractContextManager[object]]
 class Runner:
     """Makes what is missing, stale or refused. Failures are collected in `failures`, by partition."""
 
-    project: Project
     definitions: dg.Definitions
     instance: dg.DagsterInstance
     store: Store
@@ -46,74 +41,43 @@ class Runner:
     notes: list[str] = field(default_factory=list[str])
     made: int = 0
 
-    def bring_up_to_date(
-        self, mixtures: Sequence[MixedLink], sources: Sequence[PackedLink], models: Sequence[QualityModelLink]
-    ) -> None:
-        """Make every partition of the models, the sources and their tokenizers that needs it, then the mixtures."""
+    def bring_up_to_date(self, links: Sequence[Link[Any]]) -> None:
+        """Make every partition of the links that needs it. The links come after those that they are made from."""
         self._fail_orphaned_runs()
-        raws = [packed.tokenized.deduped.cleaned.raw for packed in sources]
-        trained_on = [raw for model in models for raw in model.sources]
-        for raw in {raw.source: raw for raw in (*raws, *trained_on)}.values():
-            self._register(raw)
-        for raw in {raw.source: raw for raw in trained_on}.values():
-            for snapshot in self.store.order(raw.source).names():
-                self._make([raw], snapshot)
-        for model in models:
-            self._make([model], "")
-        for packed, snapshot in self._snapshots(sources):
-            deduped = packed.tokenized.deduped
-            self._make([deduped.cleaned.raw, deduped.cleaned, deduped], snapshot)
-        for tokenizer in {packed.tokenized.tokenizer.name: packed.tokenized.tokenizer for packed in sources}.values():
-            self._make([tokenizer], "")
-        for packed, snapshot in self._snapshots(sources):
-            if packed.tokenized.deduped.committed(self.store, snapshot) is not None:
-                self._make([packed.tokenized, packed], snapshot)
-        for mixed in mixtures:
-            self._make_version(mixed)
+        registered: dict[str, tuple[str, ...]] = {}
+        for unit in units(links):
+            partitions = unit[0].partitions
+            if partitions is not None and partitions.name not in registered:
+                registered[partitions.name] = self._register(unit[0], partitions)
+            for key in ("",) if partitions is None else registered[partitions.name]:
+                self._make(unit, key)
 
-    def _register(self, raw: RawLink) -> None:
-        arrivals = register_arrivals(raw, self.store)
-        self.notes += [f"{raw.source}: {arrivals.message}"] if arrivals.message else []
-        if not arrivals.snapshots:
-            folder = (raw.landing_folder(self.store) / raw.source).uri
-            self.notes.append(f"{raw.source}: nothing has landed in {folder}")
-        self._add_partitions(f"{raw.source}/snapshots", arrivals.snapshots)
-
-    def _add_partitions(self, definition: str, keys: Sequence[str]) -> None:
-        known = set(self.instance.get_dynamic_partitions(definition))
-        new = [key for key in keys if key not in known]
-        if new:
-            self.instance.add_dynamic_partitions(definition, new)
-
-    def _snapshots(self, sources: Sequence[PackedLink]) -> Iterator[tuple[PackedLink, str]]:
-        for packed in sources:
-            for snapshot in self.store.order(packed.source).names():
-                yield packed, snapshot
-
-    def _make_version(self, mixed: MixedLink) -> None:
+    def _register(self, link: Link[Any], partitions: Partitions) -> tuple[str, ...]:
+        """The keys that are to be up to date; none where there cannot be any yet."""
         try:
-            recipe = mixed.recipe(self.store)
+            arrivals = partitions.register(self.store)
         except MissingInputError as error:
-            self.failures[mixed.asset] = str(error)
-            return
-        version = mixed.versions(self.store).register(recipe)
-        self._add_partitions(f"{mixed.name}/versions", [version])
-        self._make([mixed], version)
-        smoke_train = self.project.smoke_trains.get(mixed.name)
-        if smoke_train is not None and mixed.committed(self.store, version) is not None:
-            self._make([smoke_train], version)
+            self.failures[link.asset] = str(error)
+            return ()
+        self.notes += [f"{link.owner}: {arrivals.message}"] if arrivals.message else []
+        known = set(self.instance.get_dynamic_partitions(partitions.name))
+        new = [key for key in arrivals.keys if key not in known]
+        if new:
+            self.instance.add_dynamic_partitions(partitions.name, new)
+        return arrivals.keys
 
-    def _make(self, links: Sequence[Link[Any]], partition: str) -> None:
+    def _make(self, unit: Sequence[Link[Any]], partition: str) -> None:
         """One run of the links, from the first that is not up to date on."""
-        needed = [place for place, link in enumerate(links) if not self._is_up_to_date(link, partition)]
+        if any(each.committed(self.store, partition) is None for each in unit[0].lineage[:-1]):
+            return  # the run that should have made it has failed, and said so
+        needed = [place for place, link in enumerate(unit) if not self._is_up_to_date(link, partition)]
         if not needed:
             return
-        chosen = links[needed[0] :]
-        name = f"{chosen[0].asset}[{partition}]" if partition else chosen[0].asset
+        chosen = unit[needed[0] :]
         try:
             chosen[0].inputs(self.store, partition)
         except MissingInputError as error:
-            self.failures[name] = str(error)
+            self.failures[partition_name(chosen[0].asset, partition)] = str(error)
             return
         with self.step(f"{_path(chosen)}  {partition}"):
             result = self._job.execute_in_process(
@@ -126,7 +90,8 @@ class Runner:
             )
         self.made += len(chosen)
         if not result.success:
-            self.failures[name] = _why(result)
+            asset, why = _failure(result)
+            self.failures[partition_name(asset or chosen[0].asset, partition)] = why
 
     @property
     def _job(self) -> dg.JobDefinition:
@@ -151,12 +116,6 @@ class Runner:
                 self.instance.report_run_failed(run, "The process that executed this run is gone.")
 
 
-def models_of(sources: Sequence[PackedLink]) -> list[QualityModelLink]:
-    """The models that score documents of these sources."""
-    models = [model for packed in sources for model in packed.tokenized.deduped.cleaned.models]
-    return list({model.name: model for model in models}.values())
-
-
 def _path(links: Sequence[Link[Any]]) -> str:
     """`docs/raw → cleaned → deduped`."""
     return " → ".join([links[0].asset, *(link.asset.split("/")[-1] for link in links[1:])])
@@ -177,15 +136,16 @@ def _is_dead(tag: str) -> bool:
         return True
 
 
-def _why(result: dg.ExecuteInProcessResult) -> str:
-    """The first failure of a run, as its asset put it."""
+def _failure(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """The asset whose step failed first, and why, as the asset put it."""
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
+            step = (event.step_key or "").replace("__", "/")
             if failure.user_failure_data is not None and failure.user_failure_data.description:
-                return failure.user_failure_data.description
+                return step, failure.user_failure_data.description
             error = failure.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            return (error.message if error else "").strip() or "the run failed; the UI shows why"
-    return "the run failed; the UI shows why"
+            return step, (error.message if error else "").strip() or "the run failed; the UI shows why"
+    return "", "the run failed; the UI shows why"

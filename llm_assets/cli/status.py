@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from llm_assets.components.project import Project
 from llm_assets.contract.link import Link, State
-from llm_assets.project import source_links
+from llm_assets.project import Project
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Manifest
 
@@ -44,37 +43,20 @@ class PartitionStatus:
 
 
 def project_status(project: Project, store: Store) -> Iterator[PartitionStatus]:
-    """Every partition of every asset, sources first."""
-    for packed in project.sources.values():
-        for snapshot in store.order(packed.source).names():
-            for link in source_links(packed):
-                yield _status(link, store, snapshot, _source_uri(store, link.asset, snapshot))
-    for model in project.models.values():
-        yield _status(model, store, "", store.model(model.name).uri)
-    for tokenizer in project.tokenizers.values():
-        yield _status(tokenizer, store, "", store.tokenizer(tokenizer.name).uri)
-    for mixed in project.mixtures.values():
-        for version in mixed.versions(store).names():
-            yield _status(mixed, store, version, store.version(mixed.name, version).uri)
-            smoke_train = project.smoke_trains.get(mixed.name)
-            if smoke_train is not None:
-                yield _status(smoke_train, store, version, store.report(smoke_train.asset, version).uri)
+    """Every partition of every asset, those of one source or mixture together."""
+    for links in project.by_partitions():
+        for key in links[0].keys(store):
+            yield from (_status(link, store, key) for link in links)
 
 
-def _source_uri(store: Store, asset: str, snapshot: str) -> str:
-    source, stage = asset.split("/")
-    folder = store.source(source) / stage
-    return (folder / snapshot).uri if stage in ("tokenized", "packed") else folder.uri
-
-
-def _status(link: Link[Any], store: Store, partition: str, uri: str) -> PartitionStatus:
+def _status(link: Link[Any], store: Store, partition: str) -> PartitionStatus:
     refusal = store.refusals.get(link.asset, partition)
     return PartitionStatus(
         link.asset,
         partition,
         link.state(store, partition),
         link.committed(store, partition),
-        uri,
+        link.uri(store, partition),
         dict(refusal.failed) if refusal else {},
     )
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, cast
 
 import dagster as dg
 from pydantic import Field, ValidationError
+from typing_extensions import override
 
 from llm_assets.components.attributes import FieldPath, Nested
-from llm_assets.components.corpus_source import CorpusSource
-from llm_assets.components.declared import Declared, Name, declared, listed
+from llm_assets.components.declared import Declarations, Declared, listed
 from llm_assets.components.landing import versions_sensor
 from llm_assets.components.scaffolding import mixture_scaffolder
-from llm_assets.components.stage_asset import AssetFacts, asset_key, link_asset
+from llm_assets.components.source import Source
+from llm_assets.project import Maker, Project
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.recipe import HeldOutParameters, MixParameters, Phase
 from llm_assets.stages.pack.link import PackedLink
@@ -27,7 +29,6 @@ Names = Sequence[str] | None
 class Mixture(Declared):
     """A training set: exact shares of sources in a seeded global order. A version is made when sources change."""
 
-    name: Name = Field(description="Name of the mixture, and of its group of assets.")
     shares: dict[str, float] | None = Field(
         default=None,
         description="Source, or `tag:key=value` for all sources with that tag, to its part; only proportions count.",
@@ -69,16 +70,40 @@ class Mixture(Declared):
         default=None,
         description="Train a small model on every version, to see that it learns: `{}`, or `{steps: 200, …}`.",
     )
-    description: str = Field(default="", description="What is trained from the mixture.")
-    owners: list[str] = Field(default_factory=list, description="E-mail addresses, or `team:…`.")
-    tags: dict[str, str] = Field(default_factory=dict, description="Tags of the asset, to search by.")
+
+    noun: ClassVar[str] = "mixture"
 
     @property
-    def partitions(self) -> dg.DynamicPartitionsDefinition:
-        """The mixture's versions."""
-        return dg.DynamicPartitionsDefinition(name=f"{self.name}/versions")
+    def asset(self) -> str:
+        """The asset of the mixture itself."""
+        return f"{self.name}/{MixedLink.stage_name}"
 
-    def _parameters(self, sources: Mapping[str, CorpusSource]) -> MixParameters:
+    @override
+    def makers(self, declarations: Declarations) -> Mapping[str, Maker]:
+        made: dict[str, Maker] = {self.asset: lambda: self._mixed(declarations)}
+        if (parameters := self.smoke_train) is not None:
+            made[f"{self.name}/{SmokeTrainLink.stage_name}"] = lambda: SmokeTrainLink(
+                cast(MixedLink, declarations.project.link(self.asset)), parameters
+            )
+        return made
+
+    @override
+    def sensors(self, project: Project) -> Sequence[dg.SensorDefinition]:
+        return [versions_sensor(cast(MixedLink, project.link(self.asset)))]
+
+    def _mixed(self, declarations: Declarations) -> MixedLink:
+        sources = declarations.named(Source)
+        parameters = self._parameters(sources)
+        packed = [declarations.project.link(sources[name].rows_asset) for name in parameters.source_names]
+        links = [cast(PackedLink, link) for link in packed]
+        self._of_one_kind(links)
+        continued = declarations.named(Mixture).get(parameters.continued[0]) if parameters.continued else None
+        if continued is None or continued.name == self.name:
+            return MixedLink(self.name, tuple(links), parameters)
+        before = cast(MixedLink, declarations.project.link(continued.asset))
+        return MixedLink(self.name, tuple(links), parameters, before)
+
+    def _parameters(self, sources: Mapping[str, Source]) -> MixParameters:
         fields = {name: getattr(self, name) for name in MixParameters.model_fields if name != "groups"}
         try:
             return MixParameters.model_validate(fields | {"groups": self._groups(sources)})
@@ -89,7 +114,7 @@ class Mixture(Declared):
             field, _, why = problem["msg"].removeprefix("Value error, ").partition(": ")
             self.refuse(field, why)
 
-    def _groups(self, sources: Mapping[str, CorpusSource]) -> dict[str, tuple[str, ...]]:
+    def _groups(self, sources: Mapping[str, Source]) -> dict[str, tuple[str, ...]]:
         """The sources of every tag that has a share. Refuses terms that are neither a source nor a tag of one."""
         groups: dict[str, tuple[str, ...]] = {}
         for field, term in self._terms():
@@ -116,9 +141,7 @@ class Mixture(Declared):
             yield from (((*place, "shares", name), name) for name in shares or ())
             yield from (((*place, "sources", number), name) for number, name in enumerate(names or ()))
 
-    def _sources(self, parameters: MixParameters, context: dg.ComponentLoadContext) -> list[PackedLink]:
-        sources = declared(context, CorpusSource)
-        links = [sources[name].packed_link(context) for name in parameters.source_names]
+    def _of_one_kind(self, links: Sequence[PackedLink]) -> None:
         kinds: dict[tuple[int, str], list[str]] = {}
         for link in links:
             kinds.setdefault((link.parameters.sequence_length, link.tokenized.tokenizer.name), []).append(link.source)
@@ -129,54 +152,3 @@ class Mixture(Declared):
             )
             field = "shares" if self.shares else "sources" if self.sources else "phases"
             self.refuse(field, f"all sources must have rows of one kind, but these have: {described}")
-        return links
-
-    def link(self, context: dg.ComponentLoadContext) -> MixedLink:
-        """The link to `<mixture>/mixed`. Raises DeclarationError."""
-        parameters = self._parameters(declared(context, CorpusSource))
-        return MixedLink(self.name, tuple(self._sources(parameters, context)), parameters)
-
-    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The asset of the mixture, its checks, and the sensor that makes new versions."""
-        link = self.link(context)
-        everything = dg.AllPartitionMapping()
-        facts = AssetFacts(
-            group=self.name,
-            description=f"The training set, rows in training order.\n\n{self.description}".strip(),
-            kinds=frozenset({"numpy", "arrow"}),
-            owners=self.owners,
-            tags=self.tags,
-            deps=[
-                dg.AssetDep(asset_key(asset), partition_mapping=everything) for asset in self._upstream(link, context)
-            ],
-            partitions=self.partitions,
-        )
-        assets = [link_asset(link, facts)]
-        smoke_train = self.smoke_train_link(context)
-        if smoke_train is not None:
-            assets.append(self._smoke_train_asset(smoke_train))
-        return dg.Definitions(assets=assets, sensors=[versions_sensor(link, self.partitions)])
-
-    def _upstream(self, link: MixedLink, context: dg.ComponentLoadContext) -> Iterator[str]:
-        """The assets a version is made from: all packed, and the mixture it continues where that is another one."""
-        yield from (source.asset for source in link.sources)
-        continued = link.parameters.continued
-        if continued is not None and continued[0] != self.name and continued[0] in declared(context, Mixture):
-            yield f"{continued[0]}/mixed"
-
-    def smoke_train_link(self, context: dg.ComponentLoadContext) -> SmokeTrainLink | None:
-        """The link to `<mixture>/smoke_train`; None where that is not asked for. Raises DeclarationError."""
-        return None if self.smoke_train is None else SmokeTrainLink(self.link(context), self.smoke_train)
-
-    def _smoke_train_asset(self, link: SmokeTrainLink) -> dg.AssetsDefinition:
-        facts = AssetFacts(
-            group=self.name,
-            description="Whether a small model learns from a version of the mixture; it keeps no version back.",
-            kinds=frozenset({"pytorch"}),
-            owners=self.owners,
-            tags=self.tags,
-            deps=[dg.AssetDep(asset_key(link.mixed.asset))],
-            partitions=self.partitions,
-            automation=dg.AutomationCondition.eager(),
-        )
-        return link_asset(link, facts)

@@ -31,16 +31,11 @@ MADE_ONCE = (
 
 @dataclass(frozen=True)
 class AssetFacts:
-    """What Dagster shows of an asset and when it runs it; the link says the rest."""
+    """What a declaration says of its assets for people; the link says the rest."""
 
-    group: str
-    description: str
-    kinds: frozenset[str]
+    description: str = ""
     owners: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
-    deps: Sequence[dg.AssetDep] = ()
-    partitions: dg.PartitionsDefinition[str] | None = None
-    automation: dg.AutomationCondition[Any] | None = None
 
 
 def asset_key(asset: str) -> dg.AssetKey:
@@ -48,20 +43,25 @@ def asset_key(asset: str) -> dg.AssetKey:
     return dg.AssetKey(asset.split("/"))
 
 
+def partitions_of(link: AnyLink) -> dg.DynamicPartitionsDefinition | None:
+    """Dagster's definition of a link's partitions."""
+    return None if link.partitions is None else dg.DynamicPartitionsDefinition(name=link.partitions.name)
+
+
 def link_asset(link: AnyLink, facts: AssetFacts) -> dg.AssetsDefinition:
     """The asset of a link."""
 
     @dg.asset(
         key=asset_key(link.asset),
-        deps=facts.deps,
-        partitions_def=facts.partitions,
-        group_name=facts.group,
-        description=facts.description,
-        kinds=set(facts.kinds),
+        deps=[_dependency(link, upstream) for upstream in link.upstream],
+        partitions_def=partitions_of(link),
+        group_name=link.asset.split("/")[0],
+        description=f"{link.summary}\n\n{facts.description}".strip(),
+        kinds=set(link.kinds),
         owners=list(facts.owners),
         tags=dict(facts.tags),
         code_version=link.code_version,
-        automation_condition=facts.automation,
+        automation_condition=_automation(link),
         io_manager_key="io_manager",
         check_specs=[_spec(link, check) for check in link.checks],
     )
@@ -72,6 +72,20 @@ def link_asset(link: AnyLink, facts: AssetFacts) -> dg.AssetsDefinition:
         yield from _materialize(link, Work(data_store.store, engine.engine, partition))
 
     return made
+
+
+def _dependency(link: AnyLink, upstream: AnyLink) -> dg.AssetDep:
+    """Partitions of one set are made of each other key by key, all others of all."""
+    if link.partitions == upstream.partitions:
+        return dg.AssetDep(asset_key(upstream.asset))
+    return dg.AssetDep(asset_key(upstream.asset), partition_mapping=dg.AllPartitionMapping())
+
+
+def _automation(link: AnyLink) -> dg.AutomationCondition[Any] | None:
+    """What has no partitions is made once, what is made key by key follows; the rest is for sensors to request."""
+    if link.partitions is None:
+        return MADE_ONCE
+    return dg.AutomationCondition.eager() if len(link.lineage) > 1 else None
 
 
 def _materialize(link: AnyLink, work: Work) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Staged]]:

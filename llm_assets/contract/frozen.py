@@ -1,4 +1,4 @@
-"""What the links to `tokenizers/<name>` and `models/<name>` share: made once, from sources or from files, then frozen.
+"""Links to what is made once, from sources or from files, and then frozen: tokenizers and quality models.
 
 Guarantees that what is there is up to date whatever lands, and that it is never made again with other parameters:
 another one needs another name. How it is trained, read and checked is the business of each link.
@@ -7,14 +7,15 @@ another one needs another name. How it is trained, read and checked is the busin
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import pyarrow as pa
+from typing_extensions import override
 
-from llm_assets.contract.documents import DocumentLink
-from llm_assets.contract.link import Link, MissingInputError, State, Work
+from llm_assets.contract.documents import DocumentLink, Documents, as_inputs
+from llm_assets.contract.link import Link, MissingInputError, Partitions, State, Work
 from llm_assets.contract.stage import Parameters
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, Staged
@@ -31,47 +32,56 @@ class Stored(Protocol):
 
 StagedT = TypeVar("StagedT", bound=Staged)
 StoredT = TypeVar("StoredT", bound=Stored)
-SourceT = TypeVar("SourceT", bound=DocumentLink)
 
-
-@dataclass(frozen=True)
-class TrainingSnapshot:
-    """A committed snapshot of a source to train on. Each call of `batches` begins anew."""
-
-    manifest: Manifest
-    batches: Callable[[], Iterator[pa.RecordBatch]]
-
-
-TrainingSource = Sequence[TrainingSnapshot]
+TrainingSource = Sequence[Documents]
 """The committed snapshots of one source, in the order of their registration."""
 
 
 @dataclass(frozen=True)
-class FrozenLink(Link[StagedT], Generic[StagedT, StoredT, SourceT]):
+class FrozenLink(Link[StagedT], Generic[StagedT, StoredT]):
     """A link to something that is made once, of a `kind`; trained on `sources`, if on any.
 
-    Where it is to be made again with other parameters, `error` is raised.
+    `noun` is the word for it in messages. `trained_on` are the columns of the documents that it reads. Where it is to
+    be made again with other parameters, `error` is raised.
     """
 
     name: str
     parameters: Parameters
-    sources: tuple[SourceT, ...] = ()
+    sources: tuple[DocumentLink, ...] = ()
 
     kind: ClassVar[str]
+    noun: ClassVar[str]
+    trained_on: ClassVar[tuple[str, ...]]
     error: ClassVar[type[Exception]]
 
     @property
+    @override
     def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.kind}s/{self.name}"
+        return self.key(self.name)
+
+    @classmethod
+    def key(cls, name: str) -> str:
+        """The asset of that name: `tokenizers/demo`."""
+        return f"{cls.kind}s/{name}"
+
+    @property
+    @override
+    def owner(self) -> str:
+        return self.name
+
+    @property
+    @override
+    def upstream(self) -> Sequence[Link[Any]]:
+        return self.sources
+
+    @property
+    @override
+    def partitions(self) -> Partitions | None:
+        return None
 
     @abstractmethod
     def find(self, store: Store) -> StoredT | None:
         """What was made; None where it is not there."""
-
-    @abstractmethod
-    def snapshot(self, store: Store, source: SourceT, name: str) -> TrainingSnapshot | None:
-        """A snapshot of one of the sources; None where it is not committed."""
 
     @abstractmethod
     def make_first(self, work: Work) -> StagedT:
@@ -83,7 +93,7 @@ class FrozenLink(Link[StagedT], Generic[StagedT, StoredT, SourceT]):
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The snapshots there are now. Raises MissingInputError where a source has none."""
-        return as_inputs(self.training_sources(store))
+        return training_inputs(self.training_sources(store))
 
     def training_sources(self, store: Store) -> list[TrainingSource]:
         """Of every source its snapshots there are now. Raises MissingInputError where one has none."""
@@ -95,13 +105,21 @@ class FrozenLink(Link[StagedT], Generic[StagedT, StoredT, SourceT]):
                 )
         return found
 
-    def snapshots(self, store: Store, source: SourceT) -> TrainingSource:
-        """The snapshots of a source there are now."""
-        found = (self.snapshot(store, source, name) for name in store.order(source.source).names())
-        return [snapshot for snapshot in found if snapshot is not None]
+    def snapshots(self, store: Store, source: DocumentLink) -> TrainingSource:
+        """The committed snapshots of a source."""
+        return [source.documents_of(store, key) for key in source.keys(store) if source.committed(store, key)]
 
+    def batches(self, snapshots: TrainingSource) -> Iterator[pa.RecordBatch]:
+        """The documents of all snapshots of a source, as the columns `trained_on`."""
+        for snapshot in snapshots:
+            yield from snapshot.batches(self.trained_on)
+
+    @override
+    def open(self, store: Store, partition: str) -> StoredT | None:
+        return self.find(store)
+
+    @override
     def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
         stored = self.find(store)
         return stored.manifest if stored else None
 
@@ -116,7 +134,7 @@ class FrozenLink(Link[StagedT], Generic[StagedT, StoredT, SourceT]):
         """What was made. Raises MissingInputError where it is not there."""
         stored = self.find(store)
         if stored is None:
-            raise MissingInputError(f"{self.asset} is not there: materialize it first")
+            raise MissingInputError.of(self.asset)
         return stored
 
     def make(self, work: Work) -> StagedT:
@@ -136,12 +154,6 @@ class FrozenLink(Link[StagedT], Generic[StagedT, StoredT, SourceT]):
         return type(self.parameters).model_validate(made_with) == self.parameters
 
 
-def as_inputs(sources: Sequence[TrainingSource]) -> dict[str, Input]:
-    """What a manifest records of the snapshots that were trained on."""
-    return {each.manifest.name: each.manifest.as_input for snapshots in sources for each in snapshots}
-
-
-def all_batches(snapshots: TrainingSource) -> Iterator[pa.RecordBatch]:
-    """The documents of all snapshots of a source."""
-    for snapshot in snapshots:
-        yield from snapshot.batches()
+def training_inputs(sources: Sequence[TrainingSource]) -> dict[str, Input]:
+    """The form in which a manifest records the snapshots that were trained on."""
+    return as_inputs(each.manifests[0] for snapshots in sources for each in snapshots)

@@ -1,7 +1,8 @@
-"""The contract of a link: how one asset of the chain makes one partition.
+"""The contract of a link: one asset of a project, and how each of its partitions is made.
 
-A link names its inputs, makes a staged partition from them, and checks it. Guarantees that `make` leaves
-nothing behind when it fails. Whether a failed check blocks, and when a link runs, is decided above.
+A link knows the links it is made from, its partitions, its inputs, where a partition lies and how it is opened. It
+makes a staged partition and checks it. Guarantees that `make` leaves nothing behind when it fails. When a link runs,
+and that a failed check blocks, is decided above.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,11 @@ StagedT = TypeVar("StagedT", bound=Staged)
 
 class MissingInputError(RuntimeError):
     """An input that is not there yet: names it and what to run first."""
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """The error for a partition, `docs/raw[2026-01]`, or an asset that is not committed."""
+        return cls(f"{name} is not there: materialize it first")
 
 
 class State(StrEnum):
@@ -93,6 +99,46 @@ class Work:
     partition: str
 
 
+@dataclass(frozen=True)
+class Arrivals:
+    """Partitions to be up to date, in order, and in a sentence what a person should know of others; or empty."""
+
+    keys: tuple[str, ...]
+    message: str = ""
+
+
+class Partitions(ABC):
+    """A set of partition keys that several links share, as the snapshots of one source. Equal where the names are."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the set, as `docs/snapshots`; Dagster's dynamic partitions are called so too."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Partitions) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @abstractmethod
+    def keys(self, store: Store) -> list[str]:
+        """Registered keys, oldest first."""
+
+    @abstractmethod
+    def register(self, store: Store) -> Arrivals:
+        """Register keys that are new; return those that are to be up to date. Raises MissingInputError."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A document or a row for a person: a title, its text in pieces that are told apart by colour, and notes."""
+
+    title: str
+    pieces: Sequence[str]
+    notes: Sequence[str] = ()
+
+
 LEDGER_BALANCES = Check(
     "ledger_balances",
     "What came in equals what was kept, dropped and quarantined, equals what the stage before put out, "
@@ -101,12 +147,24 @@ LEDGER_BALANCES = Check(
 
 
 class Link(ABC, Generic[StagedT]):
-    """One asset of the chain."""
+    """One asset of a project."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset()
+    """Tags by which Dagster shows technologies, as `deltalake`."""
+    summary: ClassVar[str] = ""
+    """A sentence that says what a partition holds."""
+    for_training: ClassVar[bool] = False
+    """Whether the handle is a shard set that assets get as a loader."""
 
     @property
     @abstractmethod
     def asset(self) -> str:
         """Key of the asset, as `docs/cleaned`."""
+
+    @property
+    def owner(self) -> str:
+        """Name of the source, tokenizer, model or mixture that declares it."""
+        return self.asset.split("/")[0]
 
     @property
     @abstractmethod
@@ -117,6 +175,38 @@ class Link(ABC, Generic[StagedT]):
     @abstractmethod
     def checks(self) -> Sequence[Check]:
         """The checks that `check` yields an outcome for."""
+
+    @property
+    @abstractmethod
+    def upstream(self) -> Sequence[Link[Any]]:
+        """The links that this one is made from."""
+
+    @property
+    @abstractmethod
+    def partitions(self) -> Partitions | None:
+        """The partitions of the asset; None where it is one thing, whose partition key is empty."""
+
+    @property
+    def lineage(self) -> list[Link[Any]]:
+        """The links with the same partitions that lead to this one, first to last, and this one."""
+        same = [link for link in self.upstream if link.partitions == self.partitions]
+        return [*{each.asset: each for link in same for each in link.lineage}.values(), self]
+
+    def keys(self, store: Store) -> list[str]:
+        """The partition keys that are registered; one empty key where the asset has no partitions."""
+        return [""] if self.partitions is None else self.partitions.keys(store)
+
+    @abstractmethod
+    def uri(self, store: Store, partition: str) -> str:
+        """Where readers find a partition."""
+
+    @abstractmethod
+    def open(self, store: Store, partition: str) -> object | None:
+        """A handle that reads the committed partition, which other assets get as input; None where there is none."""
+
+    def show(self, store: Store, partition: str, *, lost: bool = False) -> Iterator[Shown]:
+        """Documents or rows of the committed partition, or those it dropped. Raises MissingInputError."""
+        raise MissingInputError(f"{self.asset} has no documents or rows to show")
 
     @abstractmethod
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llm_assets.contract.link import Link, MissingInputError, Shown
 from llm_assets.kernels.arrow import column
 from llm_assets.store.folder import Folder
-from llm_assets.store.manifest import Manifest
+from llm_assets.store.manifest import Manifest, partition_name
 from llm_assets.store.shards.shard_set import DocumentLengths, ShardSet, ShardSetMissingError
 from llm_assets.store.shards.writer import StagedShardSet
 from llm_assets.store.staging import Attempt, begin_in_set
@@ -91,6 +95,26 @@ def all_lengths(shards: ShardSet) -> Iterator[DocumentLengths]:
     """Document lengths of all rows, some rows at a time."""
     for first in range(0, shards.rows, ROWS_PER_READ):
         yield shards.document_lengths(first, min(first + ROWS_PER_READ, shards.rows))
+
+
+class Decoder(Protocol):
+    """Gives the text of token ids."""
+
+    def decode(self, ids: npt.NDArray[Any]) -> str:
+        """The text of token ids: integers [tokens]."""
+        ...
+
+
+def shown_rows(link: Link[Any], shards: ShardSet | None, partition: str, tokenizer: Decoder) -> Iterator[Shown]:
+    """The rows of a committed set, a piece for each document. Raises MissingInputError where the set is None."""
+    if shards is None:
+        raise MissingInputError.of(partition_name(link.asset, partition))
+    for row in range(shards.rows):
+        ids = shards.input_ids(row, row + 1)[0]
+        lengths = shards.document_lengths(row, row + 1).lengths
+        pieces = [tokenizer.decode(each) for each in np.split(ids, np.cumsum(lengths))[: len(lengths)]]
+        padding = shards.sequence_length - int(lengths.sum())
+        yield Shown(f"row {row:,} of {shards.rows:,}: {len(lengths)} documents, {padding} tokens of padding", pieces)
 
 
 def row_schema(shards: ShardSet) -> pa.Schema:

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from llm_assets.store.folder import Folder
 from llm_assets.store.process import WriterProcess
@@ -28,11 +29,21 @@ Committed = Callable[[], Collection[str]]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at writing below `folder`: everything it writes has `generation` in its path."""
+    """One attempt at writing below `folder`: everything it writes has `generation` in its path.
+
+    As a context manager it deletes what it wrote where the block raises anything.
+    """
 
     folder: Folder
     generation: str
     committed: Committed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.discard()
 
     def end(self) -> None:
         """Say that the attempt is over: committed, or its files deleted."""

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from llm_assets.cli.app import app
-from llm_assets.components.project import load_project
+from llm_assets.components.declared import load_project
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.link import Work
 from llm_assets.stages.clean.link import CleanedLink
@@ -52,13 +52,13 @@ def cleaned_project(tmp_path_factory: pytest.TempPathFactory) -> CleanedProject:
     store = Store(Folder(str(place / "store")))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        link = load_project(folder).sources["web"].tokenized.deduped.cleaned
+        link = load_project(folder).of_kind(CleanedLink)["web"]
     for seed, snapshot in enumerate(["2026-01", "2026-02"]):
         landing = store.landing / f"web/{snapshot}"
         landing.put("a.jsonl", jsonl(mixed_texts(80, seed)))
         landing.put(SUCCESS, b"")
         store.order("web").register(snapshot)
-        for each in (link.raw, link):
+        for each in (link.documents, link):
             each.make(Work(store, LocalEngine(2), snapshot)).commit()
     return CleanedProject(folder, module, store, link)
 

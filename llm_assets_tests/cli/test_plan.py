@@ -16,10 +16,12 @@ from typer.testing import CliRunner, Result
 
 from llm_assets.cli.app import app
 from llm_assets.cli.plan import PhaseShare, Planned, SourceUse, tables
-from llm_assets.components.project import load_project
+from llm_assets.components.declared import load_project
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.link import Work
-from llm_assets.project import source_links
+from llm_assets.stages.mix.link import MixedLink
+from llm_assets.stages.pack.link import PackedLink
+from llm_assets.stages.tokenizer.link import TokenizerLink
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.shards.shard_set import ShardSet
@@ -80,11 +82,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> PackedProject:
         landing.put("a.jsonl", jsonl(paragraphs(100 * number, 100 * number + 20 + 10 * number)))
         landing.put(SUCCESS, b"")
         store.order(name).register("2026-01")
-        for link in source_links(loaded.sources[name])[:3]:
+        for link in loaded.of_kind(PackedLink)[name].lineage[:3]:
             link.make(Work(store, LocalEngine(2), "2026-01")).commit()
-    loaded.tokenizers["bytes_and_more"].make(Work(store, LocalEngine(2), "")).commit()
+    loaded.of_kind(TokenizerLink)["bytes_and_more"].make(Work(store, LocalEngine(2), "")).commit()
     for name in KINDS:
-        for link in source_links(loaded.sources[name])[3:]:
+        for link in loaded.of_kind(PackedLink)[name].lineage[3:]:
             link.make(Work(store, LocalEngine(2), "2026-01")).commit()
     return PackedProject(folder, module, store)
 
@@ -112,7 +114,7 @@ def test_the_plan_is_what_is_made(project: PackedProject, plan: Plan) -> None:
     assert result.exit_code == 0, result.stderr
     assert files(project.store.root) == before
     planned = json.loads(result.stdout)
-    link = load_project(project.folder).mixtures["first"]
+    link = load_project(project.folder).of_kind(MixedLink)["first"]
     version = link.versions(project.store).register(link.recipe(project.store))
     staged = link.make(Work(project.store, LocalEngine(2), version))
     index, details = staged.shards.index, staged.manifest.details
@@ -267,7 +269,7 @@ def test_a_source_that_is_not_there_yet_may_have_a_share_of_0(plan: Plan, projec
     (later / "defs.yaml").write_text(SOURCE.format(name="later", kind="later"))
     try:
         assert "later: no snapshot" in plan("  shares: {web: 1, later: 0}\n").stdout
-        link = load_project(project.folder).mixtures["first"]
+        link = load_project(project.folder).of_kind(MixedLink)["first"]
         version = link.versions(project.store).register(link.recipe(project.store))
         staged = link.make(Work(project.store, LocalEngine(2), version))
         assert all(outcome.passed for outcome in link.check(staged, project.store))

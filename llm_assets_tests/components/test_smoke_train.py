@@ -13,9 +13,11 @@ from dagster.components.core.component_tree import ComponentTreeException
 
 from llm_assets.cli.run import Runner
 from llm_assets.cli.status import PartitionStatus, project_status
-from llm_assets.components.project import Project, load_project
+from llm_assets.components.declared import load_project
 from llm_assets.contract.link import State
 from llm_assets.definitions import build_defs
+from llm_assets.project import Project
+from llm_assets.stages.smoke_train.link import SmokeTrainLink
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.reports import StoredReport
@@ -54,7 +56,7 @@ def states(statuses: Iterator[PartitionStatus]) -> Mapping[str, tuple[str, State
 
 def test_a_mixture_has_none_unless_it_asks_for_one(load: Load) -> None:
     definitions, project = load("")
-    assert not project.smoke_trains and not definitions.resolve_asset_graph().has(KEY)
+    assert not project.of_kind(SmokeTrainLink) and not definitions.resolve_asset_graph().has(KEY)
 
 
 def test_the_asset_follows_the_mixture_version_by_version(load: Load) -> None:
@@ -63,7 +65,7 @@ def test_the_asset_follows_the_mixture_version_by_version(load: Load) -> None:
     assert node.parent_keys == {dg.AssetKey(["first", "mixed"])} and node.group_name == "first"
     assert node.partitions_def == dg.DynamicPartitionsDefinition(name="first/versions")
     assert [key.name for key in node.check_keys] == ["loss_falls"] and node.automation_condition is not None
-    assert project.smoke_trains["first"].parameters.steps == 200
+    assert project.of_kind(SmokeTrainLink)["first"].parameters.steps == 200
 
 
 def test_what_it_finds_is_shown_and_blocks_nothing_but_itself(load: Load, store: Store) -> None:
@@ -73,8 +75,8 @@ def test_what_it_finds_is_shown_and_blocks_nothing_but_itself(load: Load, store:
 
         def run(more: str) -> tuple[Runner, Mapping[str, tuple[str, State]]]:
             definitions, project = load(more)
-            runner = Runner(project, definitions, instance, store, lambda _: nullcontext())
-            runner.bring_up_to_date(list(project.mixtures.values()), list(project.sources.values()), [])
+            runner = Runner(definitions, instance, store, lambda _: nullcontext())
+            runner.bring_up_to_date(list(project.links.values()))
             return runner, states(project_status(project, store))
 
         runner, found = run(SMOKE + ", min_fall: 99, on_failure: block}\n")

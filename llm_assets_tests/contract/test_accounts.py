@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from llm_assets.components.project import load_project
+from llm_assets.components.declared import load_project
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.definitions import PROJECT
 from llm_assets.demo import write_demo_data
+from llm_assets.stages.mix.link import MixedLink
+from llm_assets.stages.pack.link import PackedLink
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.shards.shard_set import ShardSet
@@ -29,7 +31,7 @@ def account(request: pytest.FixtureRequest, made_world: World, tmp_path_factory:
     store = Store(Folder(str(tmp_path_factory.mktemp("real"))))
     write_demo_data(store.landing, megabytes=4)
     project = load_project(PROJECT)
-    world = World(store, LocalEngine(2), project.sources["docs"], project.sources["code"], project.mixtures["demo"])
+    world = World(store, LocalEngine(2), *project.of_kind(PackedLink).values(), project.of_kind(MixedLink)["demo"])
     world.run_all()
     return world
 
@@ -45,7 +47,7 @@ def test_packed_rows_decode_back_to_exactly_the_documents(account: World) -> Non
                 at += length
         kept = kept_documents(account, packed.source, snapshot)
         assert {(place.file, place.record) for place in pieces} == {*kept.select("file", "record").rows()}
-        _, tokenizer = account.tokenizer.open(account.store)
+        tokenizer = account.tokenizer.load(account.store)
         for file, record, text in kept.select("file", "record", "text").iter_rows():
             found = sorted(pieces[Place(packed.source, snapshot, file, record)])
             ids = [token for _, part in found for token in part]

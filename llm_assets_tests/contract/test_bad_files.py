@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from llm_assets.contract.link import State
-from llm_assets.project import is_settled, source_links
+from llm_assets.project import is_settled
 from llm_assets.stages.read.records import RAW_LIMIT
 from llm_assets.store.layout import SUCCESS
 from llm_assets.store.ledger import Count
@@ -33,7 +33,7 @@ def plant(world: World) -> dict[str, int]:
 def test_every_bad_record_is_counted_and_kept(lenient: World) -> None:
     expected = plant(lenient)
     good = expected.pop("good")
-    raw = source_links(lenient.docs)[0]
+    raw = lenient.docs.lineage[0]
     manifest = lenient.commit(raw, "bad")
     ledger = manifest.ledger
     assert {error: count.documents for error, count in ledger.quarantined.items()} == expected
@@ -52,7 +52,7 @@ def test_every_bad_record_is_counted_and_kept(lenient: World) -> None:
 
 def test_what_is_quarantined_lies_where_it_says(lenient: World) -> None:
     plant(lenient)
-    lenient.commit(source_links(lenient.docs)[0], "bad")
+    lenient.commit(lenient.docs.lineage[0], "bad")
     lost = pl.read_delta((lenient.store.source("docs") / "raw").uri).filter(disposition="quarantined")
     plain = lost.filter(pl.col("file").str.ends_with(".jsonl") & (pl.col("error") != "empty_file"))
     assert plain.height > 10
@@ -67,7 +67,7 @@ def test_the_same_bad_files_elsewhere_have_the_same_digest(lenient: World, tmp_p
     digests = []
     for world in (lenient, elsewhere):
         plant(world)
-        digests.append(world.commit(source_links(world.docs)[0], "bad").digest)
+        digests.append(world.commit(world.docs.lineage[0], "bad").digest)
     assert digests[0] == digests[1]
 
 
@@ -77,14 +77,14 @@ def test_the_chain_goes_on_with_what_is_good(lenient: World) -> None:
     lenient.run_all()
     for packed, snapshot in lenient.snapshots():
         check_ledgers(lenient, packed, snapshot)
-    cleaned = source_links(lenient.docs)[1].committed(lenient.store, "bad")
+    cleaned = lenient.docs.lineage[1].committed(lenient.store, "bad")
     assert cleaned is not None and cleaned.ledger.incoming.documents == good
 
 
 def test_with_the_usual_limit_nothing_is_committed(tmp_path: Path) -> None:
     world = World.below(tmp_path)
     plant(world)
-    raw, cleaned = source_links(world.docs)[:2]
+    raw, cleaned = world.docs.lineage[:2]
     with pytest.raises(RefusedError) as refused:
         world.commit(raw, "bad")
     assert refused.value.checks == {"quarantine_rate"}

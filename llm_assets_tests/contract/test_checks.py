@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from llm_assets.contract.link import Link
-from llm_assets.project import source_links
 from llm_assets_tests.worlds import damaged_documents, damaged_mixtures, damaged_tokens
 from llm_assets_tests.worlds.damage import CASES, Case
 from llm_assets_tests.worlds.world import World
@@ -26,7 +25,7 @@ def test_a_check_fails(case: Case, world: World, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_check_is_left_out(world: World) -> None:
-    stages = {link.asset.split("/")[1]: link for link in source_links(world.docs)}
+    stages = {link.asset.split("/")[1]: link for link in world.docs.lineage}
     links: dict[str, Link[Any]] = {**stages, "tokenizers": world.tokenizer, "mixed": world.mixed}
     assert {(case.asset, case.check) for case in CASES} == {
         (stage, check.name) for stage, link in links.items() for check in link.checks
@@ -34,7 +33,7 @@ def test_no_check_is_left_out(world: World) -> None:
 
 
 def test_every_check_passes_where_nothing_is_wrong(world: World) -> None:
-    made = [*((link, "2026-01") for link in source_links(world.code)), (world.tokenizer, ""), (world.mixed, "v1")]
+    made = [*((link, "2026-01") for link in world.code.lineage), (world.tokenizer, ""), (world.mixed, "v1")]
     for link, partition in made:
         outcomes = world.outcomes(link, world.make(link, partition)).values()
         assert [outcome.message for outcome in outcomes if not outcome.passed] == []

@@ -51,7 +51,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         patch.setattr("llm_assets.stages.read.link.group_files", partial(group_files, target_bytes=5000))
         world = landed(tmp_path_factory.mktemp("one"), 1, NAMES)
         world.run_all()
-    assert len(world.docs.tokenized.deduped.cleaned.raw.table(world.store).snapshot("2026-01").parts) > 3  # pyright: ignore
+    assert len(world.docs.lineage[0].table(world.store).snapshot("2026-01").parts) > 3  # pyright: ignore
     return world.digests()
 
 
@@ -91,7 +91,7 @@ def test_files_in_another_order(
 def test_the_size_of_parts(expected: dict[str, str], tmp_path: Path) -> None:
     world = landed(tmp_path, 2, NAMES)
     world.run_all()
-    assert world.docs.tokenized.deduped.cleaned.raw.table(world.store).snapshot("2026-01").parts == [0]  # pyright: ignore
+    assert world.docs.lineage[0].table(world.store).snapshot("2026-01").parts == [0]  # pyright: ignore
     assert world.digests() == expected
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from llm_assets.contract.link import Link, MissingInputError, State, Work
 from llm_assets.kernels.arrow import meaning
-from llm_assets.project import source_links
 from llm_assets.stages.mix.plan import MixParameters
 from llm_assets.stages.pack.plan import PackParameters
 from llm_assets.stages.tokenize.encode import TokenizerError
@@ -31,7 +30,7 @@ def link_of(world: World, name: str) -> tuple[Link[Any], str]:
         return world.tokenizer, ""
     if name == "mixed":
         return world.mixed, "v1"
-    return next(link for link in source_links(world.docs) if link.asset == f"docs/{name}"), "2026-02"
+    return next(link for link in world.docs.lineage if link.asset == f"docs/{name}"), "2026-02"
 
 
 @pytest.mark.parametrize("name", LINKS)
@@ -241,7 +240,7 @@ def test_a_snapshot_that_comes_late_makes_later_verdicts_stale(world: World) -> 
     """Registered between two others, but cleaned last."""
     world.land("docs", "2026-03", {"a.jsonl": jsonl(paragraphs(70, 75))})
     world.land("docs", "2026-04", {"a.jsonl": jsonl(paragraphs(72, 80))})
-    raw, cleaned, deduped = source_links(world.docs)[:3]
+    raw, cleaned, deduped = world.docs.lineage[:3]
     list(world.snapshots())
     for link in (raw, cleaned, deduped):
         world.commit(link, "2026-04")
@@ -256,10 +255,10 @@ def test_a_snapshot_that_comes_late_makes_later_verdicts_stale(world: World) -> 
 
 def test_verdicts_keep_the_documents_that_they_are_about(world: World) -> None:
     """Cleaned is made again with other documents; until new verdicts are there, the old ones stand."""
-    _, cleaned, deduped = source_links(world.docs)[:3]
+    _, cleaned, deduped = world.docs.lineage[:3]
     before = list(_texts(world))
     world.land("docs", "2026-02", {"new.jsonl": jsonl(paragraphs(30, 33))})
-    world.commit(source_links(world.docs)[0], "2026-02")
+    world.commit(world.docs.lineage[0], "2026-02")
     world.commit(cleaned, "2026-02")
     world.make(cleaned, "2026-02").discard()
     assert list(_texts(world)) == before
@@ -268,11 +267,7 @@ def test_verdicts_keep_the_documents_that_they_are_about(world: World) -> None:
 
 
 def _texts(world: World) -> Iterator[str]:
-    from llm_assets.stages.dedup.link import open_deduped
-
-    found = open_deduped(world.store, "docs", "2026-02")
-    assert found is not None
-    for batch in found[1].batches(["text"]):
+    for batch in world.docs.tokenized.documents.documents_of(world.store, "2026-02").batches(["text"]):
         yield from batch["text"].to_pylist()
 
 
@@ -291,18 +286,18 @@ def test_other_parameters_need_another_name(world: World) -> None:
     assert link.state(world.store, "") is State.STALE
     with pytest.raises(TokenizerError, match="under a new name"):
         link.make(Work(world.store, world.engine, ""))
-    assert link.open(world.store)[1].end_of_document == "<|endoftext|>"
+    assert link.load(world.store).end_of_document == "<|endoftext|>"
     assert replace(link, name="bpe2").make(Work(world.store, world.engine, "")).manifest.digest
 
 
 def test_a_tokenizer_from_a_file(world: World) -> None:
     root = world.store.root.local_path()
     given = root / "given.json"
-    given.write_text(world.tokenizer.open(world.store)[0].json_text)
+    given.write_text(world.tokenizer.stored(world.store).json_text)
     link = TokenizerLink("given", TokenizerParameters(path=str(given)))
     manifest = world.commit(link, "")
     assert manifest.inputs == {} and manifest.details["vocabulary_size"] == 400
-    assert link.open(world.store)[0].json_text == given.read_text()
+    assert link.stored(world.store).json_text == given.read_text()
     for path, content in (("missing.json", None), ("broken.json", "{"), ("binary.json", "\x00")):
         if content is not None:
             (root / path).write_text(content)
@@ -312,7 +307,7 @@ def test_a_tokenizer_from_a_file(world: World) -> None:
 
 def test_a_version_that_cannot_be_made_again_says_why(world: World) -> None:
     world.land("docs", "2026-02", {"new.jsonl": jsonl(paragraphs(30, 33))})
-    for link in source_links(world.docs):
+    for link in world.docs.lineage:
         world.commit(link, "2026-02")
     with pytest.raises(RuntimeError, match=r"docs/packed\[2026-02\] was made again with other rows"):
         world.make(world.mixed, "v1")

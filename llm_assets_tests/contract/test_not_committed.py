@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from llm_assets.components.project import load_project
+from llm_assets.components.declared import load_project
 from llm_assets.components.stage_asset import asset_key
 from llm_assets.contract.link import Link, State
 from llm_assets.definitions import PROJECT, build_defs
-from llm_assets.project import is_settled, source_links
+from llm_assets.project import is_settled
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.store.folder import Folder
@@ -66,7 +66,7 @@ class Here:
         return version
 
     def link(self, asset: str) -> Link[Any]:
-        return {link.asset: link for packed in (self.docs, self.code) for link in source_links(packed)}[asset]
+        return {link.asset: link for packed in (self.docs, self.code) for link in packed.lineage}[asset]
 
     def texts(self, source: str, stage: str = "cleaned") -> dict[str, list[str]]:
         """Kept texts by snapshot, by Polars."""
@@ -95,9 +95,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
         build_defs(),
         dg.DagsterInstance.ephemeral(),
         Store(Folder(str(tmp_path))),
-        project.sources["docs"],
-        project.sources["code"],
-        project.mixtures["demo"],
+        project.of_kind(PackedLink)["docs"],
+        project.of_kind(PackedLink)["code"],
+        project.of_kind(MixedLink)["demo"],
     )
 
 

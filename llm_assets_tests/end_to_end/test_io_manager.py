@@ -10,12 +10,12 @@ import dagster as dg
 import pytest
 import torch
 
+from llm_assets.contract.verdicts import JudgedDocuments
 from llm_assets.loader import TokenLoader
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotCommittedError, PartitionIOManager
 from llm_assets.resources.loader import LoaderResource
-from llm_assets.stages.dedup.link import DedupedDocuments
-from llm_assets.store.documents import CommittedSnapshot
+from llm_assets.store.documents import Snapshot
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.reports import REPORT, StagedReport, StoredReport, report_digest
@@ -99,9 +99,9 @@ def test_several_versions_are_a_dict_of_loaders(demo: Demo, take: Take) -> None:
 @pytest.mark.parametrize(
     ("upstream", "kind"),
     [
-        ("docs/raw", CommittedSnapshot),
-        ("docs/cleaned", CommittedSnapshot),
-        ("docs/deduped", DedupedDocuments),
+        ("docs/raw", Snapshot),
+        ("docs/cleaned", Snapshot),
+        ("docs/deduped", JudgedDocuments),
         ("docs/tokenized", TokenSet),
         ("docs/packed", ShardSet),
     ],

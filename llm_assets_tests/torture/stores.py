@@ -25,9 +25,10 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from llm_assets.cli.status import project_status
-from llm_assets.components.project import Project, load_project
+from llm_assets.components.declared import load_project
 from llm_assets.contract.shard_partition import begin_shards, open_shards
 from llm_assets.definitions import PROJECT
+from llm_assets.project import Project
 from llm_assets.store.documents import DocumentTable
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from llm_assets.definitions import PROJECT
-from llm_assets.project import source_links
 from llm_assets_tests.torture.stores import (
     Reader,
     attempts_on_record,
@@ -145,4 +144,4 @@ def test_the_small_store_is_undisturbed(undisturbed: World) -> None:
     assert len(live_generations(root)) == 16 and leftovers(root) == []
     names = {name.split("/")[-1] for name in visible_bytes(root)}
     assert {"tokenizer.json", "shard-00000.arrow", "shards.arrow", "provenance.parquet"} < names
-    assert sum(len(source_links(packed)) for packed, _ in undisturbed.snapshots()) == 15
+    assert sum(len(packed.lineage) for packed, _ in undisturbed.snapshots()) == 15

@@ -18,7 +18,6 @@ import zstandard
 from tokenizers import Tokenizer
 
 from llm_assets.contract.shard_partition import PROVENANCE
-from llm_assets.project import source_links
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.store.ledger import Count
 from llm_assets.store.manifest import Manifest
@@ -41,7 +40,7 @@ class Trace:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        stored, tokenizer = world.tokenizer.open(world.store)
+        stored, tokenizer = world.tokenizer.stored(world.store), world.tokenizer.load(world.store)
         self._library = Tokenizer.from_str(stored.json_text)
         self._library.encode_special_tokens = True
         self._end = tokenizer.end_of_document_id
@@ -126,7 +125,7 @@ def counted(world: World, source: str, stage: str, snapshot: str, disposition: s
 def check_ledgers(world: World, packed: PackedLink, snapshot: str) -> None:
     """In = kept + dropped + quarantined at every stage, out = in of the next, and all as in the data."""
     store, source = world.store, packed.source
-    manifests = {link.asset.split("/")[1]: link.committed(store, snapshot) for link in source_links(packed)}
+    manifests = {link.asset.split("/")[1]: link.committed(store, snapshot) for link in packed.lineage}
     ledgers = {stage: manifest.ledger for stage, manifest in manifests.items() if isinstance(manifest, Manifest)}
     assert [*ledgers] == ["raw", "cleaned", "deduped", "tokenized", "packed"]
     for ledger in ledgers.values():

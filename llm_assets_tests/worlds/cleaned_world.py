@@ -68,7 +68,7 @@ class CleanedWorld:
                 (store.landing / f"web/{name}").put(file, jsonl(part))
             (store.landing / f"web/{name}").put(SUCCESS, b"")
             store.order("web").register(name)
-            world._make(world.link.raw, name).commit()
+            world._make(world.link.documents, name).commit()
             world._make(world.link, name).commit()
         return world
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_assets.contract.link import Link
-from llm_assets.project import source_links
 from llm_assets_tests.worlds.world import World
 
 Made = tuple[Link[Any], Any]
@@ -38,7 +37,7 @@ def case(asset: str, check: str, message: str) -> Callable[[Callable[[World], Ma
 
 
 def link_of(world: World, stage: str) -> Link[Any]:
-    return next(link for link in source_links(world.docs) if link.asset == f"docs/{stage}")
+    return next(link for link in world.docs.lineage if link.asset == f"docs/{stage}")
 
 
 def staged(world: World, stage: str, partition: str = "2026-02") -> Made:

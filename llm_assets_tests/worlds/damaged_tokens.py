@@ -34,7 +34,7 @@ def with_tokenizer(world: World, **parameters: Any) -> TokenizerLink:
 
 
 def tokenizer_file(world: World, change: Callable[[Any], None]) -> str:
-    stored, _ = world.tokenizer.open(world.store)
+    stored = world.tokenizer.stored(world.store)
     library = Tokenizer.from_str(stored.json_text)
     change(library)
     path = Path(world.store.root.path) / "given.json"

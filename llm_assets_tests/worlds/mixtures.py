@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 
-from llm_assets.project import source_links
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.recipe import MixParameters
 from llm_assets.store.shards.shard_set import ShardSet
@@ -63,7 +62,7 @@ def grow(world: World) -> None:
     """A new snapshot of docs, packed."""
     world.land("docs", "2026-03", {"a.jsonl": jsonl(paragraphs(300, 330))})
     list(world.snapshots())
-    for link in source_links(world.docs):
+    for link in world.docs.lineage:
         world.commit(link, "2026-03")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.link import Link, Outcome, Work
-from llm_assets.project import register_arrivals, source_links
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.dedup.exact import DedupParameters
@@ -83,7 +82,7 @@ class World:
     def below(path: Path, workers: int = 2, **limits: float) -> World:
         docs = source("docs", **limits)
         code = source("code", **limits)
-        tokenizer = trained_on(docs.tokenized.deduped, code.tokenized.deduped)
+        tokenizer = trained_on(docs.lineage[2], code.lineage[2])
         docs, code = (replace(each, tokenized=replace(each.tokenized, tokenizer=tokenizer)) for each in (docs, code))
         mixture = MixParameters(shares={"docs": 2, "code": 1}, seed=3, max_repetitions=2)
         store = Store(Folder(str(path)))
@@ -143,18 +142,18 @@ class World:
     def snapshots(self) -> Iterator[tuple[PackedLink, str]]:
         """What has landed, in the order of registration."""
         for packed in self.sources:
-            raw = packed.tokenized.deduped.cleaned.raw
-            for snapshot in register_arrivals(raw, self.store).snapshots:
+            raw = packed.lineage[0]
+            for snapshot in raw.partitions.register(self.store).keys:
                 yield packed, snapshot
 
     def run_all(self) -> str:
         """Everything, in the order of the command line, and a version of the mixture; its name."""
         for packed, snapshot in self.snapshots():
-            for link in source_links(packed)[:3]:
+            for link in packed.lineage[:3]:
                 self.commit(link, snapshot)
         self.commit(self.tokenizer, "")
         for packed, snapshot in self.snapshots():
-            for link in source_links(packed)[3:]:
+            for link in packed.lineage[3:]:
                 self.commit(link, snapshot)
         return self.run_mixture()
 
@@ -166,7 +165,7 @@ class World:
 
     def digests(self) -> dict[str, str]:
         """Of everything that is committed."""
-        links = [(link, snapshot) for packed, snapshot in self.snapshots() for link in source_links(packed)]
+        links = [(link, snapshot) for packed, snapshot in self.snapshots() for link in packed.lineage]
         links += [(self.tokenizer, ""), *((self.mixed, v) for v in self.mixed.versions(self.store).names())]
         manifests = [link.committed(self.store, partition) for link, partition in links]
         return {manifest.name: manifest.digest for manifest in manifests if manifest}

@@ -1,4 +1,4 @@
-"""The link from `cleaned` to `<source>/deduped`: a verdict for every document, and the documents that stay.
+"""The link to `<source>/deduped`: a verdict for every document, and the documents that stay.
 
 A snapshot is judged against the cleaned snapshots of its source that were registered earlier. When one of those
 changes or comes late, this one's inputs have changed: it is stale and is judged again.
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Self, cast
 
 import polars as pl
 import pyarrow as pa
+from typing_extensions import override
 
-from llm_assets.contract.documents import DocumentLink
+from llm_assets.contract.documents import DocumentLink, as_inputs
 from llm_assets.contract.link import (
     LEDGER_BALANCES,
     Check,
@@ -25,8 +26,9 @@ from llm_assets.contract.link import (
     balance_outcome,
     rate_outcome,
 )
+from llm_assets.contract.site import Site, SourceStage
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.clean.link import CleanedLink
+from llm_assets.contract.verdicts import VerdictLink
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
 from llm_assets.stages.dedup.exact import (
     VERDICT_SCHEMA,
@@ -37,7 +39,7 @@ from llm_assets.stages.dedup.exact import (
     binary_series,
 )
 from llm_assets.stages.dedup.report import duplicate_samples
-from llm_assets.store.documents import CommittedSnapshot, SnapshotFiles, StagedSnapshot
+from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name, split_name
 
@@ -51,110 +53,73 @@ DUPLICATE_RATE = Check("duplicate_rate", "The share of copies is at most the sou
 
 
 @dataclass(frozen=True)
-class DedupedDocuments:
-    """A deduplicated snapshot read as documents: the cleaned ones that its verdicts keep."""
-
-    cleaned: CommittedSnapshot
-    verdicts: SnapshotFiles
-
-    @property
-    def parts(self) -> list[int]:
-        """Part numbers, those of the cleaned snapshot."""
-        return self.cleaned.parts
-
-    def batches(self, columns: Sequence[str], part: int | None = None) -> Iterator[pa.RecordBatch]:
-        """Kept documents in order, of one part or of all."""
-        for number in self.parts if part is None else [part]:
-            kept = self.verdicts.table(Disposition.VERDICT, ["kept"], number)["kept"].combine_chunks()
-            place = 0
-            for batch in self.cleaned.batches(Disposition.KEPT, columns, number):
-                yield batch.filter(kept.slice(place, batch.num_rows))
-                place += batch.num_rows
-
-
-def joined(store: Store, source: str, manifest: Manifest, verdicts: SnapshotFiles) -> DedupedDocuments:
-    """Verdicts joined with the very generation of cleaned documents that they judged. Raises MissingInputError."""
-    name = partition_name(f"{source}/cleaned", manifest.partition)
-    judged = manifest.inputs[name]
-    cleaned = store.documents(source, "cleaned", CLEANED_SCHEMA).snapshot(manifest.partition, judged.generation)
-    if cleaned is None:
-        raise MissingInputError(f"the documents of {name} that were judged are gone: materialize {manifest.name} again")
-    return DedupedDocuments(cleaned, verdicts)
-
-
-def open_deduped(
-    store: Store, source: str, snapshot: str, generation: str | None = None
-) -> tuple[Manifest, DedupedDocuments] | None:
-    """A committed deduplicated snapshot as documents, or an earlier generation of it; None where there is none."""
-    verdicts = store.documents(source, "deduped", VERDICT_SCHEMA).snapshot(snapshot, generation)
-    return None if verdicts is None else (verdicts.manifest, joined(store, source, verdicts.manifest, verdicts))
-
-
-@dataclass(frozen=True)
-class DedupedLink(DocumentLink):
-    """Deduplicates one snapshot of a source."""
+class DedupedLink(VerdictLink, SourceStage):
+    """Deduplicates one snapshot of a source: of `documents`, whose table has the column `content_hash`."""
 
     source: str
-    cleaned: CleanedLink
+    documents: DocumentLink
     parameters: DedupParameters
     max_duplicate_rate: float = 0.5
 
     stage_name = "deduped"
+    summary = "Documents that are no copy of an earlier one."
     schema = VERDICT_SCHEMA
-    digested: ClassVar = {Disposition.VERDICT: None}
+    kinds = frozenset({"polars", "deltalake"})
+
+    @classmethod
+    @override
+    def placed(cls, site: Site) -> Self:
+        documents = cast(DocumentLink, site.upstream)
+        return cls(site.source, documents, site.parameters, site.limits["max_duplicate_rate"])
 
     @property
+    @override
     def code_version(self) -> str:
-        """See `Link`."""
         return DedupStage.version(self.parameters)
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         return LEDGER_BALANCES, NO_COPIES_KEPT, EARLIER_COMPLETE, DUPLICATE_RATE
 
     def _judged_against(self, store: Store, partition: str) -> list[CommittedSnapshot]:
         """Committed cleaned snapshots registered earlier, oldest first, then the partition's own."""
-        table = self.cleaned.table(store)
+        table = self.documents.table(store)
         live = table.snapshots()
         if partition not in live:
-            raise MissingInputError(f"{self.cleaned.asset}[{partition}] is not there: materialize it first")
+            raise MissingInputError.of(partition_name(self.documents.asset, partition))
         earlier = [name for name in store.order(self.source).earlier(partition) if name in live]
         snapshots = [table.snapshot(name, live[name]) for name in [*earlier, partition]]
         return [snapshot for snapshot in snapshots if snapshot is not None]
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The cleaned snapshot, and the earlier ones it is compared with."""
-        return _as_inputs(self._judged_against(store, partition))
+        return as_inputs(snapshot.manifest for snapshot in self._judged_against(store, partition))
 
-    def documents(self, store: Store, manifest: Manifest, verdicts: SnapshotFiles) -> DedupedDocuments:
-        """Verdicts joined with the documents that they judged."""
-        return joined(store, self.source, manifest, verdicts)
-
+    @override
     def make(self, work: Work) -> StagedSnapshot:
-        """See `Link`."""
         snapshots = self._judged_against(work.store, work.partition)
-        cleaned, inputs = snapshots[-1], _as_inputs(snapshots)
+        judged, inputs = snapshots[-1], as_inputs(snapshot.manifest for snapshot in snapshots)
         stage = DedupStage(self.parameters, ContentIndex.build(_hashes(snapshots)))
-        return self.stage_parts(work, stage, _parts(cleaned, work.partition), inputs)
+        return self.stage_parts(work, stage, _parts(judged, work.partition), inputs)
 
+    @override
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         manifest = staged.manifest
         ledger, partition = manifest.ledger, manifest.partition
         kept_rows = sum(batch["kept"].true_count for batch in staged.batches(Disposition.VERDICT, ["kept"]))
         verdicts = staged.count(Disposition.VERDICT)
-        cleaned = self.documents(store, manifest, staged).cleaned
+        judged = self.joined(store, manifest, staged).judged
         yield balance_outcome(
             ledger,
-            cleaned.manifest.ledger.output,
+            judged.manifests[0].ledger.output,
             {"verdicts": (verdicts, ledger.incoming.documents), "kept": (kept_rows, ledger.kept.documents)},
         )
         yield self._copies(staged, store)
         missing = [
             name
             for name in store.order(self.source).earlier(partition)
-            if partition_name(self.cleaned.asset, name) not in manifest.inputs
+            if partition_name(self.documents.asset, name) not in manifest.inputs
         ]
         yield Outcome(
             EARLIER_COMPLETE.name,
@@ -170,8 +135,9 @@ class DedupedLink(DocumentLink):
 
     def _copies(self, staged: StagedSnapshot, store: Store) -> Outcome:
         """Recount by brute force: the hashes of what is kept, against those of all documents it was judged against."""
-        documents = self.documents(store, staged.manifest, staged)
-        verdicts, judged = staged.count(Disposition.VERDICT), documents.cleaned.count(Disposition.KEPT)
+        documents = self.joined(store, staged.manifest, staged)
+        verdicts = staged.count(Disposition.VERDICT)
+        judged = sum(batch.num_rows for batch in documents.judged.batches(["content_hash"]))
         if verdicts != judged:
             return Outcome(NO_COPIES_KEPT.name, False, f"{verdicts:,} verdicts cannot be of {judged:,} documents")
         own = _hash_frame(documents.batches(["content_hash"]))
@@ -196,14 +162,14 @@ class DedupedLink(DocumentLink):
 
     def _judged(self, store: Store, manifest: Manifest, partition: str) -> CommittedSnapshot:
         """A cleaned snapshot that the manifest names, in the generation that was judged. Raises MissingInputError."""
-        name = partition_name(self.cleaned.asset, partition)
-        snapshot = self.cleaned.table(store).snapshot(partition, manifest.inputs[name].generation)
+        name = partition_name(self.documents.asset, partition)
+        snapshot = self.documents.table(store).snapshot(partition, manifest.inputs[name].generation)
         if snapshot is None:
             raise MissingInputError(f"the documents of {name} that were judged against are gone")
         return snapshot
 
+    @override
     def describe(self, staged: StagedSnapshot, store: Store) -> Description:
-        """See `Link`."""
         manifest, ledger = staged.manifest, staged.manifest.ledger
         samples = duplicate_samples(staged, manifest.partition, partial(self._judged, store, manifest))
         return Description(
@@ -225,20 +191,16 @@ def _hash_frame(batches: Iterable[pa.RecordBatch]) -> pl.DataFrame:
     return pl.DataFrame({"content_hash": binary_series(table["content_hash"])})
 
 
-def _as_inputs(snapshots: Sequence[CommittedSnapshot]) -> dict[str, Input]:
-    return {snapshot.manifest.name: snapshot.manifest.as_input for snapshot in snapshots}
-
-
 def _hashes(snapshots: Sequence[CommittedSnapshot]) -> Iterator[tuple[str, pa.Table]]:
     for snapshot in snapshots:
         yield snapshot.manifest.partition, snapshot.table(Disposition.KEPT, ["content_hash", "doc_id"])
 
 
-def _parts(cleaned: CommittedSnapshot, name: str) -> list[DedupPart]:
+def _parts(judged: CommittedSnapshot, name: str) -> list[DedupPart]:
     parts: list[DedupPart] = []
     place = 0
-    for part in cleaned.parts:
-        batches = cleaned.batches(Disposition.KEPT, ["doc_id", "file", "record", "content_hash", "text"], part)
+    for part in judged.parts:
+        batches = judged.batches(Disposition.KEPT, ["doc_id", "file", "record", "content_hash", "text"], part)
         parts.append(DedupPart(batches, name, place))
-        place += cleaned.count(Disposition.KEPT, part)
+        place += judged.count(Disposition.KEPT, part)
     return parts

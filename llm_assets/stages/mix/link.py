@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import (
     LEDGER_BALANCES,
+    Arrivals,
     Check,
     Description,
     Link,
     MissingInputError,
     Outcome,
+    Partitions,
+    Shown,
     State,
     Work,
     balance_outcome,
@@ -28,8 +32,10 @@ from llm_assets.contract.shard_partition import (
     StagedShards,
     all_lengths,
     begin_shards,
+    open_shards,
     row_schema,
     shards_manifest,
+    shown_rows,
     write_provenance,
 )
 from llm_assets.contract.stage import code_version
@@ -52,6 +58,7 @@ from llm_assets.stages.mix.version.shuffle import Shuffle
 from llm_assets.stages.mix.version.spill import spill_folder
 from llm_assets.stages.mix.version.validation_set import validation_set_details, validation_set_of, write_validation_set
 from llm_assets.stages.pack.link import PackedLink
+from llm_assets.stages.tokenizer.link import TokenizerLink
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest
 from llm_assets.store.shards.shard_set import ShardSet
@@ -69,27 +76,80 @@ class NoRoomError(RuntimeError):
     """There is no room where a version is to be written."""
 
 
+@dataclass(frozen=True, eq=False)
+class MixtureVersions(Partitions):
+    """The versions of a mixture. One is registered where the recipe, or what it is made from, has changed."""
+
+    mixed: MixedLink
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"{self.mixed.name}/versions"
+
+    @override
+    def keys(self, store: Store) -> list[str]:
+        return self.mixed.versions(store).names()
+
+    @override
+    def register(self, store: Store) -> Arrivals:
+        return Arrivals((self.mixed.versions(store).register(self.mixed.recipe(store)),))
+
+
 @dataclass(frozen=True)
 class MixedLink(Link[StagedShards]):
-    """Makes the versions of one mixture."""
+    """Makes the versions of one mixture. `continued` is the mixture that it continues, where that is another one."""
 
     name: str
     sources: tuple[PackedLink, ...]
     parameters: MixParameters
+    continued: MixedLink | None = None
+
+    kinds = frozenset({"numpy", "arrow"})
+    summary = "The training set, rows in training order."
+    for_training = True
+    stage_name = "mixed"
 
     @property
+    @override
+    def upstream(self) -> Sequence[Link[Any]]:
+        return self.sources if self.continued is None else (*self.sources, self.continued)
+
+    @property
+    @override
+    def partitions(self) -> Partitions:
+        return MixtureVersions(self)
+
+    @override
+    def uri(self, store: Store, partition: str) -> str:
+        return store.version(self.name, partition).uri
+
+    @override
+    def open(self, store: Store, partition: str) -> ShardSet | None:
+        return open_shards(store.version(self.name, partition))
+
+    @override
+    def show(self, store: Store, partition: str, *, lost: bool = False) -> Iterator[Shown]:
+        return shown_rows(self, self.open(store, partition), partition, self.tokenizer.load(store))
+
+    @property
+    def tokenizer(self) -> TokenizerLink:
+        """The tokenizer that all sources have."""
+        return self.sources[0].tokenized.tokenizer
+
+    @property
+    @override
     def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.name}/mixed"
+        return f"{self.name}/{self.stage_name}"
 
     @property
+    @override
     def code_version(self) -> str:
-        """See `Link`."""
         return code_version(VERSION, self.parameters)
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         return LEDGER_BALANCES, SHARES_EXACT, ROWS_AS_PACKED, HELD_OUT_APART, CHECKSUMS
 
     def versions(self, store: Store) -> Versions:
@@ -116,8 +176,8 @@ class MixedLink(Link[StagedShards]):
             )
         return recipe
 
+    @override
     def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
         return shards_manifest(store.version(self.name, partition))
 
     def state(self, store: Store, partition: str) -> State:
@@ -126,8 +186,9 @@ class MixedLink(Link[StagedShards]):
             return State.CURRENT
         return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
 
+    @override
     def make(self, work: Work) -> StagedShards:
-        """See `Link`. Raises MixtureError where the recipe cannot be followed with what there is, and NoRoomError."""
+        """Raises MixtureError where the recipe cannot be followed with what there is, and NoRoomError."""
         recipe = self._registered(work.store, work.partition)
         parameters = MixParameters.model_validate(recipe.parameters)
         if recipe.code_version != (now := code_version(VERSION, parameters)):
@@ -136,21 +197,18 @@ class MixedLink(Link[StagedShards]):
                 "now: make a new version"
             )
         planned = PlannedMixture.of(work.store, recipe)
-        attempt = begin_shards(work.store.version(self.name, work.partition))
         try:
-            return self._make(work, recipe, planned, attempt)
+            with begin_shards(work.store.version(self.name, work.partition)) as attempt:
+                return self._make(work, recipe, planned, attempt)
         except OSError as error:
-            attempt.discard()
             if error.errno not in _NO_ROOM:
                 raise
             needed = planned.plan.total_rows * planned.pool.row_bytes
+            where = self.uri(work.store, work.partition)
             raise NoRoomError(
-                f"{self.asset}[{work.partition}] could not be written to {attempt.folder.uri} ({error.strerror}): "
+                f"{self.asset}[{work.partition}] could not be written to {where} ({error.strerror}): "
                 f"its rows need {needed:,} bytes. Make room there (or raise the quota), or shorten the mixture"
             ) from error
-        except BaseException:
-            attempt.discard()
-            raise
 
     def _make(self, work: Work, recipe: PinnedRecipe, planned: PlannedMixture, attempt: Attempt) -> StagedShards:
         shards = _write(attempt, planned)
@@ -168,8 +226,8 @@ class MixedLink(Link[StagedShards]):
         )
         return StagedShards(shards, attempt, manifest)
 
+    @override
     def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         ledger, held_out = staged.manifest.ledger, validation_set_of(staged.shards)
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
         written = {"tokens": (tokens, ledger.output.tokens), "rows": (staged.shards.rows, ledger.output.rows)}
@@ -180,8 +238,8 @@ class MixedLink(Link[StagedShards]):
         yield from provenance_outcomes(staged, store)
         yield checksum_outcome(staged)
 
+    @override
     def describe(self, staged: StagedShards, store: Store) -> Description:
-        """See `Link`."""
         index, details = staged.shards.index, staged.manifest.details
         rows = {f"rows_{source}": count for source, count in index.rows_by_source.items()}
         tokens = {f"tokens_{source}": count for source, count in index.tokens_by_source.items()}

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import override
 
+from llm_assets.contract.documents import as_inputs
 from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import (
     LEDGER_BALANCES,
     Check,
     Description,
     Link,
-    MissingInputError,
     Outcome,
+    Partitions,
+    Shown,
     Work,
     balance_outcome,
 )
@@ -24,10 +28,13 @@ from llm_assets.contract.shard_partition import (
     StagedShards,
     all_lengths,
     begin_shards,
+    open_shards,
     row_schema,
     shards_manifest,
+    shown_rows,
     write_provenance,
 )
+from llm_assets.contract.site import Site, SourceStage
 from llm_assets.contract.stage import code_version
 from llm_assets.kernels.arrow import column
 from llm_assets.stages.pack.plan import PackParameters, RowPlan, plan_rows
@@ -36,9 +43,11 @@ from llm_assets.stages.pack.rows import DocumentTokens, document_lengths, gather
 from llm_assets.stages.pack.statistics import PackStatistics
 from llm_assets.stages.tokenize.encode import FrozenTokenizer
 from llm_assets.stages.tokenize.link import TokenizedLink
+from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets.store.shards.writer import ShardSetWriter, StagedShardSet
 from llm_assets.store.staging import Attempt
 from llm_assets.store.token_set import TokenSet
@@ -68,51 +77,79 @@ PROVENANCE_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class PackedLink(Link[StagedShards]):
+class PackedLink(Link[StagedShards], SourceStage):
     """Packs one snapshot of a source."""
 
     source: str
     tokenized: TokenizedLink
     parameters: PackParameters
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.source}/packed"
+    stage_name = "packed"
+    summary = "Rows of one length, each traceable to its documents."
+    kinds = frozenset({"numpy", "arrow"})
+
+    @classmethod
+    @override
+    def placed(cls, site: Site) -> Self:
+        return cls(site.source, cast(TokenizedLink, site.upstream), site.parameters)
 
     @property
+    @override
+    def upstream(self) -> Sequence[Link[Any]]:
+        return (self.tokenized,)
+
+    @property
+    @override
+    def partitions(self) -> Partitions | None:
+        return self.tokenized.partitions
+
+    @property
+    @override
+    def asset(self) -> str:
+        return f"{self.source}/{self.stage_name}"
+
+    @property
+    @override
     def code_version(self) -> str:
-        """See `Link`."""
         return code_version(VERSION, self.parameters)
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         return LEDGER_BALANCES, NOTHING_LOST, ROWS_FULL
-
-    def _upstream(self, store: Store, partition: str) -> TokenSet:
-        tokens = TokenSet.open(store.tokenized(self.source, partition))
-        if tokens is None:
-            raise MissingInputError(f"{self.tokenized.asset}[{partition}] is not there: materialize it first")
-        return tokens
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The token set."""
-        manifest = self._upstream(store, partition).manifest
-        return {manifest.name: manifest.as_input}
+        return as_inputs([self.tokenized.opened(store, partition).manifest])
 
+    def set_folder(self, store: Store, partition: str) -> Folder:
+        """The folder of the shard set."""
+        return store.packed(self.source, partition)
+
+    @override
+    def uri(self, store: Store, partition: str) -> str:
+        return self.set_folder(store, partition).uri
+
+    @override
+    def open(self, store: Store, partition: str) -> ShardSet | None:
+        return open_shards(self.set_folder(store, partition))
+
+    @override
+    def show(self, store: Store, partition: str, *, lost: bool = False) -> Iterator[Shown]:
+        return shown_rows(self, self.open(store, partition), partition, self.tokenized.tokenizer.load(store))
+
+    @override
     def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        return shards_manifest(store.packed(self.source, partition))
+        return shards_manifest(self.set_folder(store, partition))
 
+    @override
     def make(self, work: Work) -> StagedShards:
-        """See `Link`."""
-        tokens = self._upstream(work.store, work.partition)
-        stored, tokenizer = self.tokenized.tokenizer.open(work.store)
+        tokens = self.tokenized.opened(work.store, work.partition)
+        frozen = self.tokenized.tokenizer
+        stored, tokenizer = frozen.stored(work.store), frozen.load(work.store)
         documents = _Documents.of(tokens)
         plan = plan_rows(documents.lengths, self.parameters.sequence_length, self.parameters.seed)
-        attempt = begin_shards(work.store.packed(self.source, work.partition))
-        try:
+        with begin_shards(self.set_folder(work.store, work.partition)) as attempt:
             shards = self._write(attempt, plan, documents, tokenizer, stored.fingerprint)
             write_provenance(attempt, PROVENANCE_SCHEMA, _provenance(plan, documents.origin))
             manifest = Manifest(
@@ -120,15 +157,12 @@ class PackedLink(Link[StagedShards]):
                 work.partition,
                 attempt.generation,
                 self.code_version,
-                {tokens.manifest.name: tokens.manifest.as_input},
+                as_inputs([tokens.manifest]),
                 shards.digest,
                 _ledger(tokens, plan, shards),
                 {"statistics": PackStatistics.count(plan, documents.lengths).as_dict()},
             )
             return StagedShards(shards, attempt, manifest)
-        except BaseException:
-            attempt.discard()
-            raise
 
     def _write(
         self, attempt: Attempt, plan: RowPlan, documents: _Documents, tokenizer: FrozenTokenizer, fingerprint: str
@@ -149,12 +183,12 @@ class PackedLink(Link[StagedShards]):
                 writer.append(rows, *document_lengths(plan, first, last))
             return writer.finish()
 
+    @override
     def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         manifest, ledger = staged.manifest, staged.manifest.ledger
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
-        written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.rows)}
-        upstream = self._upstream(store, manifest.partition)
+        written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
+        upstream = self.tokenized.opened(store, manifest.partition)
         yield balance_outcome(ledger, upstream.manifest.ledger.output, written)
         documents = _Documents.of(upstream)
         recount = Recount.of(staged.shards, documents.parts, documents.origin)
@@ -169,8 +203,8 @@ class PackedLink(Link[StagedShards]):
             {"fill": fill},
         )
 
+    @override
     def describe(self, staged: StagedShards, store: Store) -> Description:
-        """See `Link`."""
         documents_per_row = [np.diff(lengths.offsets) for lengths in all_lengths(staged.shards)]
         return Description(
             rows=staged.shards.rows,

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import pyarrow.compute as pc
+from typing_extensions import override
 
 from llm_assets.contract.documents import DocumentLink
 from llm_assets.contract.histograms import Histogram
@@ -16,6 +17,7 @@ from llm_assets.contract.link import (
     LEDGER_BALANCES,
     Check,
     Description,
+    Link,
     MissingInputError,
     Outcome,
     Work,
@@ -23,12 +25,14 @@ from llm_assets.contract.link import (
     rate_outcome,
 )
 from llm_assets.contract.samples import concatenated, sample_rows
+from llm_assets.contract.site import Site, SourceStage
+from llm_assets.contract.snapshots import Snapshots
 from llm_assets.contract.stage import Disposition
 from llm_assets.kernels.arrow import byte_lengths
 from llm_assets.stages.read.files import InputFile, group_files
 from llm_assets.stages.read.stage import RAW_SCHEMA, ReadParameters, ReadStage
 from llm_assets.store.documents import StagedSnapshot
-from llm_assets.store.folder import Folder, ListedFile
+from llm_assets.store.folder import ListedFile
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.manifest import Input
 
@@ -39,7 +43,7 @@ _DIGESTED = [name for name in RAW_SCHEMA.names if name != "text"]
 
 
 @dataclass(frozen=True)
-class RawLink(DocumentLink):
+class RawLink(DocumentLink, SourceStage):
     """Reads one landed snapshot of a source. `landing` is the folder above the source's own, if not the store's."""
 
     source: str
@@ -48,26 +52,35 @@ class RawLink(DocumentLink):
     max_quarantine_rate: float = 0.05
 
     stage_name = "raw"
+    summary = "Every record that landed, read or in quarantine."
+    lost = Disposition.QUARANTINED
     schema = RAW_SCHEMA
     digested: ClassVar = {Disposition.KEPT: _DIGESTED, Disposition.QUARANTINED: _DIGESTED}
 
+    @classmethod
+    @override
+    def placed(cls, site: Site) -> Self:
+        return cls(site.source, site.parameters, site.landing, site.limits["max_quarantine_rate"])
+
     @property
+    @override
+    def upstream(self) -> Sequence[Link[Any]]:
+        return ()
+
+    @property
+    @override
+    def partitions(self) -> Snapshots:
+        return Snapshots(self.source, self.landing)
+
+    @property
+    @override
     def code_version(self) -> str:
-        """See `Link`."""
         return ReadStage(self.parameters).code_version
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         return LEDGER_BALANCES, RECORDS_READ, QUARANTINE_RATE
-
-    def landing_folder(self, store: Store) -> Folder:
-        """Where snapshots of all sources that share this landing arrive."""
-        return Folder(self.landing) if self.landing else store.landing
-
-    def snapshot_folder(self, store: Store, snapshot: str) -> Folder:
-        """Where the files of one snapshot are."""
-        return self.landing_folder(store) / f"{self.source}/{snapshot}"
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The landed files by name, size and time of change."""
@@ -80,7 +93,7 @@ class RawLink(DocumentLink):
 
     def _landed(self, store: Store, partition: str) -> list[ListedFile]:
         """The files of a snapshot. Raises MissingInputError where it is not complete, ValueError as `landed_files`."""
-        folder = self.snapshot_folder(store, partition)
+        folder = self.partitions.snapshot_folder(store, partition)
         listing = folder.listing()
         if all(file.name != SUCCESS for file in listing):
             raise MissingInputError(
@@ -88,16 +101,16 @@ class RawLink(DocumentLink):
             )
         return landed_files(folder.uri, listing)
 
+    @override
     def make(self, work: Work) -> StagedSnapshot:
-        """See `Link`."""
         landed = self._landed(work.store, work.partition)
         work.store.order(self.source).register(work.partition)
         files = [InputFile(file.name, file.size) for file in landed]
-        parts = group_files(self.snapshot_folder(work.store, work.partition), files)
+        parts = group_files(self.partitions.snapshot_folder(work.store, work.partition), files)
         return self.stage_parts(work, ReadStage(self.parameters), parts, self._inputs(work.partition, landed))
 
+    @override
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         ledger = staged.manifest.ledger
         quarantined = sum(
             pc.call_function("sum", [batch["records"]]).as_py() or 0
@@ -119,8 +132,8 @@ class RawLink(DocumentLink):
             "of the records could not be read",
         )
 
+    @override
     def describe(self, staged: StagedSnapshot, store: Store) -> Description:
-        """See `Link`."""
         lengths = [byte_lengths(batch["text"]) for batch in staged.batches(Disposition.KEPT, ["text"])]
         kept = next(staged.batches(Disposition.KEPT, ["file", "record", "text"]), None)
         lost = next(

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, model_validator
+from typing_extensions import override
 
-from llm_assets.contract.link import Check, Description, Link, MissingInputError, Outcome, Work
-from llm_assets.contract.shard_partition import open_shards
+from llm_assets.contract.link import Check, Description, Link, MissingInputError, Outcome, Partitions, Work
 from llm_assets.contract.stage import Parameters, code_version
 from llm_assets.kernels.arrow import column
 from llm_assets.stages.mix.link import MixedLink
@@ -26,7 +26,7 @@ from llm_assets.stages.smoke_train.trial import Chosen, by_source
 from llm_assets.stages.tokenize.token_bytes import UnknownBytesError, token_bytes
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger
-from llm_assets.store.manifest import Input, Manifest
+from llm_assets.store.manifest import Input, Manifest, partition_name
 from llm_assets.store.reports import StagedReport, StoredReport, report_digest
 from llm_assets.store.shards.shard_set import ShardSet
 
@@ -79,19 +79,42 @@ class SmokeTrainLink(Link[StagedReport]):
     mixed: MixedLink
     parameters: SmokeTrainParameters
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.mixed.name}/smoke_train"
+    kinds = frozenset({"pytorch"})
+    stage_name = "smoke_train"
+    summary = "Whether a small model learns from a version of the mixture; it keeps no version back."
 
     @property
+    @override
+    def upstream(self) -> Sequence[Link[Any]]:
+        return (self.mixed,)
+
+    @property
+    @override
+    def partitions(self) -> Partitions | None:
+        return self.mixed.partitions
+
+    @override
+    def uri(self, store: Store, partition: str) -> str:
+        return store.report(self.asset, partition).uri
+
+    @override
+    def open(self, store: Store, partition: str) -> StoredReport | None:
+        return StoredReport.open(store.report(self.asset, partition))
+
+    @property
+    @override
+    def asset(self) -> str:
+        return f"{self.mixed.name}/{self.stage_name}"
+
+    @property
+    @override
     def code_version(self) -> str:
-        """See `Link`. What the checks ask for changes no report."""
+        """What the checks ask for changes no report."""
         return code_version(VERSION, self.parameters.model_copy(update={"on_failure": "warn", "min_fall": 0.0}))
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         return (
             Check(
                 LOSS_FALLS,
@@ -104,15 +127,12 @@ class SmokeTrainLink(Link[StagedReport]):
         """The version of the mixture, and its validation set where it has one."""
         version = self.mixed.committed(store, partition)
         if version is None:
-            raise self._missing(partition)
+            raise MissingInputError.of(partition_name(self.mixed.asset, partition))
         return _inputs(version)
 
-    def _missing(self, partition: str) -> MissingInputError:
-        return MissingInputError(f"{self.mixed.asset}[{partition}] is not there: materialize it first")
-
+    @override
     def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        stored = StoredReport.open(store.report(self.asset, partition))
+        stored = self.open(store, partition)
         return stored.manifest if stored else None
 
     def make(self, work: Work) -> StagedReport:
@@ -121,9 +141,9 @@ class SmokeTrainLink(Link[StagedReport]):
         Raises SmokeTrainError, MissingInputError, ShardSetError, NoTargetsError, and ModuleNotFoundError without torch.
         """
         tiny_model = _tiny_model()
-        shards = open_shards(work.store.version(self.mixed.name, work.partition))
+        shards = self.mixed.open(work.store, work.partition)
         if shards is None:
-            raise self._missing(work.partition)
+            raise MissingInputError.of(partition_name(self.mixed.asset, work.partition))
         asked = self.parameters
         batches = tiny_model.Batches(asked.batch_size, row_length(shards, asked.sequence_length))
         settings = tiny_model.ModelSettings(
@@ -156,7 +176,7 @@ class SmokeTrainLink(Link[StagedReport]):
 
     def _token_bytes(self, store: Store, shards: ShardSet) -> npt.NDArray[np.int64] | None:
         """Bytes of the tokens of the mixture's tokenizer; None where they cannot be known."""
-        stored, _ = self.mixed.sources[0].tokenized.tokenizer.open(store)
+        stored = self.mixed.tokenizer.stored(store)
         if stored.fingerprint != shards.index.tokenizer:
             raise SmokeTrainError(
                 f"{self.mixed.asset} has ids of another tokenizer than {stored.manifest.asset} is now"
@@ -166,12 +186,12 @@ class SmokeTrainLink(Link[StagedReport]):
         except UnknownBytesError:
             return None
 
+    @override
     def check(self, staged: StagedReport, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         yield loss_falls(staged.results["losses"], self.parameters.min_fall)
 
+    @override
     def describe(self, staged: StagedReport, store: Store) -> Description:
-        """See `Link`."""
         losses = np.array(staged.results["losses"], np.float64)
         held_out: dict[str, dict[str, float | None]] = staged.results["held_out"]
         values: dict[str, float | int | str | None] = {

@@ -1,13 +1,16 @@
-"""The link from `deduped` to `<source>/tokenized`: the token ids of every document that stays."""
+"""The link to `<source>/tokenized`: the token ids of every document that stays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import override
 
+from llm_assets.contract.documents import DocumentLink, Documents, as_inputs
 from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import (
     LEDGER_BALANCES,
@@ -16,13 +19,16 @@ from llm_assets.contract.link import (
     Link,
     MissingInputError,
     Outcome,
+    Partitions,
+    Shown,
     Work,
     balance_outcome,
 )
 from llm_assets.contract.samples import concatenated, sample_rows
-from llm_assets.stages.dedup.link import DedupedDocuments, DedupedLink, open_deduped
+from llm_assets.contract.site import Site, SourceStage
 from llm_assets.stages.tokenize.encode import VERSION, FrozenTokenizer, tokenize
 from llm_assets.stages.tokenizer.link import TokenizerLink
+from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Input, Manifest, partition_name
@@ -36,7 +42,6 @@ from llm_assets.store.token_set import (
     TokenSet,
     begin_token_set,
 )
-from llm_assets.store.tokenizers import StoredTokenizer
 
 IDS_MATCH_REFERENCE = Check(
     "ids_match_reference", "Sampled documents have the ids that the reference library gives them."
@@ -47,54 +52,91 @@ _READ = ["doc_id", "file", "record", "text"]
 
 
 @dataclass(frozen=True)
-class TokenizedLink(Link[StagedTokenSet]):
-    """Tokenizes one snapshot of a source."""
+class TokenizedLink(Link[StagedTokenSet], SourceStage):
+    """Tokenizes one snapshot of a source: of `documents`."""
 
     source: str
-    deduped: DedupedLink
+    documents: DocumentLink
     tokenizer: TokenizerLink
 
-    @property
-    def asset(self) -> str:
-        """See `Link`."""
-        return f"{self.source}/tokenized"
+    stage_name = "tokenized"
+    summary = "Token ids of documents."
+    kinds = frozenset({"huggingface", "arrow"})
+
+    @classmethod
+    @override
+    def placed(cls, site: Site) -> Self:
+        tokenizer = site.find(TokenizerLink.key(site.parameters), "tokenizer")
+        return cls(site.source, cast(DocumentLink, site.upstream), cast(TokenizerLink, tokenizer))
 
     @property
+    @override
+    def upstream(self) -> Sequence[Link[Any]]:
+        return self.documents, self.tokenizer
+
+    @property
+    @override
+    def partitions(self) -> Partitions | None:
+        return self.documents.partitions
+
+    @property
+    @override
+    def asset(self) -> str:
+        return f"{self.source}/{self.stage_name}"
+
+    @property
+    @override
     def code_version(self) -> str:
-        """See `Link`."""
         return VERSION
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         return LEDGER_BALANCES, IDS_MATCH_REFERENCE, DOCUMENTS_END
 
-    def _upstream(
-        self, store: Store, partition: str, generation: str | None = None
-    ) -> tuple[Manifest, DedupedDocuments]:
-        found = open_deduped(store, self.source, partition, generation)
-        if found is None:
-            raise MissingInputError(f"{self.deduped.asset}[{partition}] is not there: materialize it first")
-        return found
-
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
-        """The deduplicated snapshot, its text, and the tokenizer."""
-        stored, _ = self.tokenizer.open(store)
-        return _as_inputs(stored, *self._upstream(store, partition))
+        """The documents, whatever holds their text, and the tokenizer."""
+        documents = self.documents.documents_of(store, partition)
+        return as_inputs([*documents.manifests, self.tokenizer.stored(store).manifest])
 
+    def set_folder(self, store: Store, partition: str) -> Folder:
+        """The folder of the token set."""
+        return store.tokenized(self.source, partition)
+
+    @override
+    def uri(self, store: Store, partition: str) -> str:
+        return self.set_folder(store, partition).uri
+
+    @override
+    def open(self, store: Store, partition: str) -> TokenSet | None:
+        return TokenSet.open(self.set_folder(store, partition))
+
+    def opened(self, store: Store, partition: str) -> TokenSet:
+        """The committed token set. Raises MissingInputError."""
+        tokens = self.open(store, partition)
+        if tokens is None:
+            raise MissingInputError.of(partition_name(self.asset, partition))
+        return tokens
+
+    @override
+    def show(self, store: Store, partition: str, *, lost: bool = False) -> Iterator[Shown]:
+        tokens, tokenizer = self.opened(store, partition), self.tokenizer.load(store)
+        for row in (row for batch in tokens.batches() for row in batch.to_pylist()):
+            ids = row["input_ids"]
+            yield Shown(f"{row['file']}:{row['record']}  {len(ids):,} tokens", (tokenizer.decode(np.array(ids)),))
+
+    @override
     def committed(self, store: Store, partition: str) -> Manifest | None:
-        """See `Link`."""
-        found = TokenSet.open(store.tokenized(self.source, partition))
+        found = self.open(store, partition)
         return found.manifest if found else None
 
+    @override
     def make(self, work: Work) -> StagedTokenSet:
-        """See `Link`."""
         store, partition = work.store, work.partition
-        stored, tokenizer = self.tokenizer.open(store)
-        deduped, documents = self._upstream(store, partition)
-        inputs = _as_inputs(stored, deduped, documents)
-        attempt = begin_token_set(store.tokenized(self.source, partition))
-        try:
+        stored, tokenizer = self.tokenizer.stored(store), self.tokenizer.load(store)
+        documents = self.documents.documents_of(store, partition)
+        inputs = as_inputs([*documents.manifests, stored.manifest])
+        with begin_token_set(self.set_folder(store, partition)) as attempt:
             made = work.engine.map(lambda part: _make_part(documents, part, tokenizer, attempt), documents.parts)
             parts = tuple(part for part, _ in made)
             ledger = sum((part_ledger for _, part_ledger in made), Ledger())
@@ -103,26 +145,23 @@ class TokenizedLink(Link[StagedTokenSet]):
                 self.asset, partition, attempt.generation, self.code_version, inputs, files.digest(), ledger
             )
             return StagedTokenSet(attempt.folder, tokenizer.dtype, parts, attempt, manifest)
-        except BaseException:
-            attempt.discard()
-            raise
 
+    @override
     def check(self, staged: StagedTokenSet, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         ledger, partition = staged.manifest.ledger, staged.manifest.partition
-        read = staged.manifest.inputs[partition_name(self.deduped.asset, partition)].generation
-        manifest, documents = self._upstream(store, partition, read)
+        read = staged.manifest.inputs[partition_name(self.documents.asset, partition)].generation
+        documents = self.documents.documents_of(store, partition, read)
         rows = tokens = 0
         for batch in staged.batches():
             rows += batch.num_rows
             tokens += len(batch["input_ids"].flatten())
         written = {"documents": (rows, ledger.kept.documents), "tokens": (tokens, ledger.output.tokens)}
-        yield balance_outcome(ledger, manifest.ledger.output, written)
-        _, tokenizer = self.tokenizer.open(store)
+        yield balance_outcome(ledger, documents.manifests[0].ledger.output, written)
+        tokenizer = self.tokenizer.load(store)
         yield self._sampled(staged, documents, tokenizer)
         yield _documents_end(staged, tokenizer)
 
-    def _sampled(self, staged: StagedTokenSet, documents: DedupedDocuments, tokenizer: FrozenTokenizer) -> Outcome:
+    def _sampled(self, staged: StagedTokenSet, documents: Documents, tokenizer: FrozenTokenizer) -> Outcome:
         """Texts from the beginning of every part, encoded by the reference, against what was written."""
         compared = differing = 0
         for part in staged.parts:
@@ -136,8 +175,8 @@ class TokenizedLink(Link[StagedTokenSet]):
         message = f"{differing} of {compared} sampled documents have other ids than the reference gives"
         return Outcome(IDS_MATCH_REFERENCE.name, differing == 0, message, {"compared": compared})
 
+    @override
     def describe(self, staged: StagedTokenSet, store: Store) -> Description:
-        """See `Link`."""
         lengths = [_lengths(batch) for batch in staged.batches()]
         first = next(staged.batches(), None)
         tokens = staged.tokens
@@ -153,14 +192,8 @@ class TokenizedLink(Link[StagedTokenSet]):
         )
 
 
-def _as_inputs(tokenizer: StoredTokenizer, deduped: Manifest, documents: DedupedDocuments) -> dict[str, Input]:
-    """The verdicts, the text they are about, and the tokenizer."""
-    manifests = deduped, documents.cleaned.manifest, tokenizer.manifest
-    return {manifest.name: manifest.as_input for manifest in manifests}
-
-
 def _make_part(
-    documents: DedupedDocuments, part: int, tokenizer: FrozenTokenizer, attempt: Attempt
+    documents: Documents, part: int, tokenizer: FrozenTokenizer, attempt: Attempt
 ) -> tuple[TokenFile, Ledger]:
     writer = TokenFileWriter(attempt, part, tokenizer.dtype)
     ledger = Ledger()
@@ -173,7 +206,7 @@ def _make_part(
     return made, ledger
 
 
-def _first_texts(documents: DedupedDocuments, part: int, count: int) -> list[str]:
+def _first_texts(documents: Documents, part: int, count: int) -> list[str]:
     """The first texts of a part: as many, or as many as there are."""
     texts: list[str] = []
     for batch in documents.batches(["text"], part):

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import blake3
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
+from typing_extensions import override
 
-from llm_assets.contract.frozen import FrozenLink, TrainingSnapshot, TrainingSource, all_batches, as_inputs
+from llm_assets.contract.frozen import FrozenLink, TrainingSource, training_inputs
 from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import Check, Description, Outcome, Work
 from llm_assets.contract.stage import Parameters, code_version
 from llm_assets.kernels.arrow import column
-from llm_assets.stages.dedup.link import DedupedLink, open_deduped
 from llm_assets.stages.tokenize.encode import FrozenTokenizer, TokenizerError
 from llm_assets.stages.tokenizer.train import VERSION, first_bytes, train_byte_level_bpe
 from llm_assets.store.folder import read_uri
@@ -69,43 +68,42 @@ class TokenizerParameters(Parameters):
 
 
 @dataclass(frozen=True)
-class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
-    """Makes one tokenizer. `sources` are the deduplicated sources that it may be trained on, by name."""
+class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer]):
+    """Makes one tokenizer. `sources` are the documents it is trained on."""
 
     parameters: TokenizerParameters
 
-    kind = "tokenizer"
+    kind = noun = "tokenizer"
+    trained_on = ("text",)
+    kinds = frozenset({"huggingface"})
+    summary = "The tokenizer, frozen once made."
     error = TokenizerError
 
     @property
+    @override
     def code_version(self) -> str:
-        """See `Link`."""
         return code_version(VERSION, self.parameters)
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         return ENCODER_AGREES, ROUND_TRIP
 
+    @override
     def find(self, store: Store) -> StoredTokenizer | None:
-        """See `FrozenLink`."""
         return StoredTokenizer.open(store.tokenizer(self.name))
 
-    def snapshot(self, store: Store, source: DedupedLink, name: str) -> TrainingSnapshot | None:
-        """See `FrozenLink`."""
-        found = open_deduped(store, source.source, name)
-        if found is None:
-            return None
-        manifest, documents = found
-        return TrainingSnapshot(manifest, partial(documents.batches, ["text"]))
-
-    def open(self, store: Store) -> tuple[StoredTokenizer, FrozenTokenizer]:
+    def load(self, store: Store) -> FrozenTokenizer:
         """The committed tokenizer. Raises MissingInputError."""
         stored = self.stored(store)
-        return stored, FrozenTokenizer.of(stored.json_text, stored.manifest.details["end_of_document"])
+        return FrozenTokenizer.of(stored.json_text, stored.manifest.details["end_of_document"])
 
+    @override
+    def uri(self, store: Store, partition: str) -> str:
+        return store.tokenizer(self.name).uri
+
+    @override
     def as_made(self, store: Store, stored: StoredTokenizer) -> StagedTokenizer:
-        """See `FrozenLink`."""
         return StagedTokenizer(store.tokenizer(self.name), stored.json_text, stored.manifest)
 
     def make_first(self, work: Work) -> StagedTokenizer:
@@ -119,7 +117,9 @@ class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
             "end_of_document": tokenizer.end_of_document,
             "parameters": self.parameters.model_dump(mode="json"),
         }
-        manifest = Manifest(self.asset, "", digest[:12], self.code_version, as_inputs(sources), digest, ledger, details)
+        manifest = Manifest(
+            self.asset, "", digest[:12], self.code_version, training_inputs(sources), digest, ledger, details
+        )
         return StagedTokenizer(work.store.tokenizer(self.name), json_text, manifest)
 
     def _train(self, sources: Sequence[TrainingSource]) -> tuple[str, Ledger]:
@@ -127,10 +127,14 @@ class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
         train = self.parameters.train
         assert train is not None
         share = train.max_bytes // len(sources)
-        texts = [text for snapshots in sources for text in first_bytes(_written(snapshots), share)]
+        texts = [text for snapshots in sources for text in first_bytes(self._written(snapshots), share)]
         used = Count(len(texts), sum(len(text.encode()) for text in texts))
         json_text = train_byte_level_bpe(texts, train.vocabulary_size, [self.parameters.end_of_document])
         return json_text, Ledger(incoming=used, kept=used, output=used)
+
+    def _written(self, snapshots: TrainingSource) -> Iterator[pa.RecordBatch]:
+        """Batches that have a document."""
+        return (batch for batch in self.batches(snapshots) if batch.num_rows)
 
     def _read(self) -> str:
         path = self.parameters.path
@@ -144,12 +148,12 @@ class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
         """The difficult texts, and the first documents of every source."""
         texts = list(SAMPLE_TEXTS)
         for link in self.sources:
-            batch = next(_written(self.snapshots(store, link)), None)
+            batch = next(self._written(self.snapshots(store, link)), None)
             texts += [] if batch is None else batch["text"].slice(0, SAMPLE_DOCUMENTS).to_pylist()
         return pa.array(texts, pa.large_string())
 
+    @override
     def check(self, staged: StagedTokenizer, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         tokenizer = FrozenTokenizer.of(staged.json_text, self.parameters.end_of_document)
         texts = self._sample(store)
         differing = tokenizer.disagreements(texts)
@@ -163,8 +167,8 @@ class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
         lost = sum(text != back for text, back in zip(texts.to_pylist(), decoded, strict=True))
         yield Outcome(ROUND_TRIP.name, lost == 0, f"{lost} of {len(texts)} texts do not come back from their ids")
 
+    @override
     def describe(self, staged: StagedTokenizer, store: Store) -> Description:
-        """See `Link`."""
         tokenizer = FrozenTokenizer.of(staged.json_text, self.parameters.end_of_document)
         vocabulary = tokenizer.reference.get_vocab()
         lengths = np.array([len(token) for token in vocabulary], np.int64)
@@ -185,11 +189,6 @@ class TokenizerLink(FrozenLink[StagedTokenizer, StoredTokenizer, DedupedLink]):
             histograms={"Length of the tokens, bytes": Histogram.of(lengths)},
             samples={"tokens": _tokens(vocabulary, tokenizer)},
         )
-
-
-def _written(snapshots: TrainingSource) -> Iterator[pa.RecordBatch]:
-    """Batches that have a document."""
-    return (batch for batch in all_batches(snapshots) if batch.num_rows)
 
 
 def _tokens(vocabulary: dict[str, int], tokenizer: FrozenTokenizer) -> list[dict[str, str]]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from llm_assets.contract.link import MissingInputError
-from llm_assets.project import source_links
 from llm_assets.stages.mix.plan import MixtureError
 from llm_assets.stages.mix.version.inputs import PlannedMixture
 from llm_assets.stages.mix.version.validation_set import open_validation_set
@@ -74,7 +73,7 @@ def test_a_continuation_that_cannot_be(world: World) -> None:
     with pytest.raises(MixtureError, match="demo@v1 holds out 0 and may have trained on others"):
         make(world, held_out)
     world.land("docs", "2026-02", {"new.jsonl": jsonl(paragraphs(30, 33))})
-    for link in source_links(world.docs):
+    for link in world.docs.lineage:
         world.commit(link, "2026-02")
     with pytest.raises(MissingInputError, match=r"docs/packed\[2026-02\] was made again with other rows since demo@v1"):
         mixture(world, shares=shares, continues="demo@v1", from_row=1).recipe(world.store)

@@ -161,7 +161,7 @@ def test_bits_per_byte_are_those_of_the_text(held: World, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(tiny_model, "train", keeping)
     held_out, staged = both_sets(held)[1], held.make(link(held), "v1")
-    _, tokenizer = held.tokenizer.open(held.store)
+    tokenizer = held.tokenizer.load(held.store)
     for source, rows in tried_rows(held_out).items():
         nats, targets, size = 0.0, 0, 0
         for piece in (piece for row in rows for piece in pieces(held_out, row)):

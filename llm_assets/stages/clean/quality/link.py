@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from typing_extensions import override
 
-from llm_assets.contract.frozen import FrozenLink, TrainingSnapshot, all_batches, as_inputs
+from llm_assets.contract.frozen import FrozenLink, training_inputs
 from llm_assets.contract.histograms import Histogram
 from llm_assets.contract.link import Check, Description, Outcome, Work
 from llm_assets.contract.samples import SAMPLE_ROWS, preview
-from llm_assets.contract.stage import Disposition, code_version
+from llm_assets.contract.stage import code_version
 from llm_assets.kernels.arrow import column
 from llm_assets.stages.clean.quality.contract import QualityModelError
 from llm_assets.stages.clean.quality.draw import Drawn, amount, draw
@@ -30,7 +30,6 @@ from llm_assets.stages.clean.quality.given import fasttext_model, is_needed, tra
 from llm_assets.stages.clean.quality.parameters import QualityModelParameters, TrainParameters
 from llm_assets.stages.clean.quality.scorer import FASTTEXT_FILE, open_scorer
 from llm_assets.stages.clean.quality.train import GOOD, ORDINARY, VERSION, train_classifier
-from llm_assets.stages.read.link import RawLink
 from llm_assets.store.folder import Folder
 from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets.store.layout import Store
@@ -73,48 +72,49 @@ class StagedQualityModel(StagedModel):
 
 
 @dataclass(frozen=True)
-class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
+class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel]):
     """Makes one quality model. `sources` are the good and the ordinary one to train on; none where it is given."""
 
     parameters: QualityModelParameters
     min_accuracy: float = 0.7
 
-    kind = "model"
+    kind, noun = "model", "quality model"
+    trained_on = ("doc_id", "text")
+    kinds = frozenset({"huggingface"})
+    summary = "A classifier of good documents, frozen once made."
     error = QualityModelError
 
     @property
+    @override
     def code_version(self) -> str:
-        """See `Link`."""
         return code_version(VERSION, self.parameters)
 
     @property
+    @override
     def checks(self) -> Sequence[Check]:
-        """See `Link`."""
         trained = (HELD_OUT_DOCUMENTS, HELD_OUT_ACCURACY) if self.parameters.train else ()
         return MODEL_SCORES, *trained
 
+    @override
     def find(self, store: Store) -> StoredModel | None:
-        """See `FrozenLink`."""
         return StoredModel.open(store.model(self.name))
 
-    def snapshot(self, store: Store, source: RawLink, name: str) -> TrainingSnapshot | None:
-        """See `FrozenLink`."""
-        found = source.table(store).snapshot(name)
-        if found is None:
-            return None
-        return TrainingSnapshot(found.manifest, partial(found.batches, Disposition.KEPT, ["doc_id", "text"]))
+    @override
+    def uri(self, store: Store, partition: str) -> str:
+        return store.model(self.name).uri
 
     def as_input(self, store: Store) -> dict[str, Input]:
         """What a partition that is scored with the model records of it. Raises MissingInputError."""
         manifest = self.stored(store).manifest
         return {manifest.name: manifest.as_input}
 
-    def open(self, store: Store) -> FrozenModel:
+    def load(self, store: Store) -> FrozenModel:
         """The committed model, for `open_scorer`. Raises MissingInputError, DamagedModelError."""
         return self.stored(store).load()
 
+    @override
     def as_made(self, store: Store, stored: StoredModel) -> StagedQualityModel:
-        """See `FrozenLink`. Raises DamagedModelError."""
+        """Raises DamagedModelError."""
         return StagedQualityModel(store.model(self.name), stored.load(), stored.manifest)
 
     def make_first(self, work: Work) -> StagedQualityModel:
@@ -128,7 +128,7 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
     def _train(self, work: Work, parameters: TrainParameters) -> StagedQualityModel:
         sources = self.training_sources(work.store)
         good, ordinary = sources
-        drawn = draw(all_batches(good), all_batches(ordinary), parameters)
+        drawn = draw(self.batches(good), self.batches(ordinary), parameters)
         if drawn.train.documents == 0:
             raise QualityModelError(
                 f"{self.asset} has nothing to be trained on: of {drawn.incoming.documents:,} documents, none could be "
@@ -137,7 +137,7 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
         model = FrozenModel(ModelKind.FASTTEXT, {"label": GOOD}, {FASTTEXT_FILE: train_classifier(drawn, parameters)})
         held_out = _tried(model, drawn)
         details = {"held_out": held_out.evaluation.as_dict(), "classes": _class_details(drawn)}
-        manifest = self._manifest(model, as_inputs(sources), _ledger(drawn), details)
+        manifest = self._manifest(model, training_inputs(sources), _ledger(drawn), details)
         return StagedQualityModel(work.store.model(self.name), model, manifest, held_out)
 
     def _manifest(
@@ -147,8 +147,8 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
         digest = model.digest
         return Manifest(self.asset, "", digest[:12], self.code_version, inputs, digest, ledger, details)
 
+    @override
     def check(self, staged: StagedQualityModel, store: Store) -> Iterator[Outcome]:
-        """See `Link`."""
         yield _scores(staged.model)
         if self.parameters.train is None:
             return
@@ -169,8 +169,9 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel, RawLink]):
             {"minimum": self.min_accuracy, **found},
         )
 
+    @override
     def describe(self, staged: StagedQualityModel, store: Store) -> Description:
-        """See `Link`. Scores and samples are there where the model was trained just now."""
+        """Scores and samples are there where the model was trained just now."""
         held_out = staged.held_out
         return Description(
             rows=staged.manifest.ledger.kept.documents,
