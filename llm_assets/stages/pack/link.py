@@ -187,7 +187,7 @@ class PackedLink(Link[StagedShards], SourceStage):
     def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
         manifest, ledger = staged.manifest, staged.manifest.ledger
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
-        written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.documents)}
+        written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.rows)}
         upstream = self.tokenized.opened(store, manifest.partition)
         yield balance_outcome(ledger, upstream.manifest.ledger.output, written)
         documents = _Documents.of(upstream)
