@@ -63,7 +63,7 @@ def test_collate_pads_to_a_multiple() -> None:
         collate([np.array([5, 6])], [np.array([6])], pad_id=0)
     with pytest.raises(ValueError, match="give at least one example"):
         collate([], pad_id=0)
-    with pytest.raises(ValueError, match="multiple of 0"):
+    with pytest.raises(ValueError, match="pad_to_multiple=0"):
         collate([np.array([5])], pad_id=0, pad_to_multiple=0)
 
 
