@@ -35,7 +35,7 @@ class StreamIdentity:
 
     def __post_init__(self) -> None:
         if type(self.seed) not in (int, type(None)) or type(self.block) is not int:
-            raise ValueError(f"seed {self.seed!r} and block {self.block!r}: whole numbers, or no seed (None)")
+            raise ValueError(f"seed {self.seed!r} and block {self.block!r}: give both as int, or no seed (None)")
 
 
 def to_dict(stream: StreamIdentity, position: int) -> dict[str, Any]:

@@ -54,5 +54,5 @@ def test_what_is_no_state_says_what_it_is(state: Any, described: str) -> None:
     "change", [{"seed": 1.5}, {"seed": "1"}, {"seed": np.int64(1)}, {"seed": True}, {"block": 3.0}]
 )
 def test_seeds_that_json_could_not_keep_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="give integers of 1 or more"):
+    with pytest.raises(ValueError, match="give both as int"):
         replace(STREAM, **change)
