@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
-from llm_assets.kernels.utf8 import decode_within, is_digit
+from llm_assets.kernels.utf8 import decode, is_digit
 
 _ZERO = 0x30
 _STOP, _SLASH, _COLON, _HASH, _QUESTION, _AT, _PLUS, _MINUS = 0x2E, 0x2F, 0x3A, 0x23, 0x3F, 0x40, 0x2B, 0x2D
@@ -91,7 +91,7 @@ def _is_label(text: _Bytes, start: int, end: int) -> bool:
 def _is_top_label(text: _Bytes, start: int, end: int, marks: _Bytes, small: int) -> bool:
     letters = 0
     while start < end:
-        code, size = decode_within(text, start, end)
+        code, size = decode(text, start, end)
         if not marks[code] & small:
             return False
         letters += 1

@@ -154,7 +154,7 @@ def read_units(
     while position < end and count < len(read):
         code, size = np.int64(text[position]), 1
         if code >= 0x80:
-            code, size = decode(text, position)
+            code, size = decode(text, position, len(text))
         kind = flags[code]
         read[count, KIND] = kind
         key, length = start_of(0), 0
@@ -182,7 +182,7 @@ def read_units(
                 break
             code, size = np.int64(text[position]), 1
             if code >= 0x80:
-                code, size = decode(text, position)
+                code, size = decode(text, position, len(text))
             following = flags[code]
             if not kind & following & (WORD | SPACE):
                 break

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
-from llm_assets.kernels.utf8 import decode
+from llm_assets.kernels.utf8 import code_at
 from llm_assets.stages.clean.blocklist.automaton import (
     CHUNK,
     COLUMNS,
@@ -243,8 +243,7 @@ def _ends_host(text: Bytes, end: int, flags: Bytes) -> bool:
         return False
     if (text[end] != _DOT and text[end] != _HYPHEN) or end + 1 == len(text):
         return True
-    code, _ = decode(text, end + 1)
-    return not flags[code] & WORD
+    return not flags[code_at(text, end + 1, len(text))] & WORD
 
 
 @kernel
@@ -293,5 +292,5 @@ def _ends_segment(text: Bytes, end: int, has_query: bool, flags: Bytes) -> bool:
         end += 1
     if end == len(text):
         return True
-    code, _ = decode(text, end)
+    code = code_at(text, end, len(text))
     return not flags[code] & WORD if code >= 0x80 else _CLASSES[code] == _NOT_IN_PATH

@@ -17,7 +17,7 @@ from pydantic import Field
 from llm_assets.contract.stage import Parameters
 from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import LINE_BREAK, SPACE, class_table
-from llm_assets.kernels.utf8 import decode
+from llm_assets.kernels.utf8 import code_at, decode, start_before
 from llm_assets.stages.clean.edit.phrases import POLICY
 from llm_assets.stages.clean.texts import text_buffers, texts_from
 from llm_assets.store.ledger import Count
@@ -175,7 +175,7 @@ def _measure_line(text: _Bytes, start: int, classes: _Bytes) -> tuple[int, int, 
     first = last = position = start
     words = longest = characters = 0
     while position < len(text):
-        code, size = decode(text, position)
+        code, size = decode(text, position, len(text))
         kind = classes[code]
         if kind & LINE_BREAK:
             following = position + size
@@ -284,16 +284,13 @@ def _strip(out: _Bytes, begin: int, end: int, classes: _Bytes) -> int:
     """Strip `out[begin:end]` in place; returns its new end."""
     start = begin
     while start < end:
-        code, size = decode(out[:end], start)
+        code, size = decode(out, start, end)
         if not classes[code] & SPACE:
             break
         start += size
     while end > start:
-        last = end - 1
-        while last > start and out[last] & 0xC0 == 0x80:
-            last -= 1
-        code, _ = decode(out[:end], last)
-        if not classes[code] & SPACE:
+        last = start_before(out, start, end)
+        if not classes[code_at(out, last, end)] & SPACE:
             break
         end = last
     return _copy(out, start, end, out, begin)

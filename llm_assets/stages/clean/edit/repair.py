@@ -96,7 +96,7 @@ def _actions(line_breaks: bool, control_characters: bool, zero_width: bool) -> _
 def _any_action(data: _Bytes, actions: _Bytes) -> bool:
     position = 0
     while position < len(data):
-        code, size = decode(data, position)
+        code, size = decode(data, position, len(data))
         if actions[code]:
             return True
         position += size
@@ -117,7 +117,7 @@ def _apply(
         changed = np.uint8(0)
         position = 0
         while position < len(text):
-            code, size = decode(text, position)
+            code, size = decode(text, position, len(text))
             action = actions[code]
             if action == _KEEP:
                 for _ in range(size):
@@ -237,7 +237,7 @@ def _suspect(text: _Bytes, roles: npt.NDArray[np.int64]) -> bool:
         if text[position] < 0x80 and one == 0 and two == 0 and previous < 0x80:
             position += 1
             continue
-        code, size = decode(text, position)
+        code, size = decode(text, position, len(text))
         position += size
         if code == _SPACE and previous in (_A_CIRCUMFLEX, _A_TILDE):
             return True

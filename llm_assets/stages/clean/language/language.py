@@ -24,7 +24,7 @@ from pydantic import Field, field_validator, model_validator
 from llm_assets.contract.stage import Parameters
 from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import ALPHABETIC, class_table
-from llm_assets.kernels.utf8 import decode
+from llm_assets.kernels.utf8 import decode, start_before
 from llm_assets.stages.clean.judge import Verdicts
 from llm_assets.stages.clean.language.model import Classifier, ModelError, read_classifier
 from llm_assets.stages.clean.language.predict import NOTHING, predict
@@ -193,12 +193,8 @@ def _sample_ends(
     if sample_bytes < 0:
         return ends
     for text in range(len(ends)):
-        start, end = offsets[text], ends[text]
-        if end - start > sample_bytes:
-            end = start + sample_bytes
-            while end > start and data[end] & 0xC0 == 0x80:
-                end -= 1
-            ends[text] = end
+        if ends[text] - offsets[text] > sample_bytes:
+            ends[text] = start_before(data, offsets[text], offsets[text] + sample_bytes + 1)
     return ends
 
 
@@ -211,10 +207,9 @@ def _has_letter(
 ) -> npt.NDArray[np.bool_]:
     found = np.zeros(len(starts), np.bool_)
     for number in range(len(starts)):
-        text = data[starts[number] : ends[number]]
-        position = 0
-        while position < len(text) and not found[number]:
-            code, size = decode(text, position)
+        position = starts[number]
+        while position < ends[number] and not found[number]:
+            code, size = decode(data, position, ends[number])
             found[number] = classes[code] & ALPHABETIC != 0
             position += size
     return found

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import ALPHABETIC, CLOSING, DIGIT, LINE_BREAK, SPACE, SYMBOL, TERMINAL, UPPER
+from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.words.punctuation import CUTTING, Splitter, cut_exception, cut_stretch
 
 _UPPER_BIT, _DIGIT_BIT = 3, 4
@@ -44,7 +45,6 @@ _WIDE: Final = 0x3000
 _LINE_FEED, _CARRIAGE_RETURN = 0x0A, 0x0D
 _EXCLAMATION, _QUESTION, _QUOTE, _APOSTROPHE = 0x21, 0x3F, 0x22, 0x27
 _HYPHEN, _DOT, _BULLET, _ELLIPSIS = 0x2D, 0x2E, 0x2022, 0x2026
-_LAST_CODE_POINT = 0x10FFFF
 _NO_WORD = -1
 
 _Bytes = npt.NDArray[np.uint8]
@@ -138,10 +138,10 @@ def _count_document(
     unfinished = 0
     stop_words_seen = np.uint64(0)
     while position < len(text):
-        # `_decode` would do for ASCII too, here and within a word, but the call is dear.
+        # `decode` would do for ASCII too, here and within a word, but the call is dear.
         code, size = np.int64(text[position]), 1
         if code >= 0x80:
-            code, size = _decode(text, position)
+            code, size = decode(text, position, len(text))
         kind = classes[code]
 
         if kind & SPACE:
@@ -194,7 +194,7 @@ def _count_document(
                 break
             code, size = np.int64(text[position]), 1
             if code >= 0x80:
-                code, size = _decode(text, position)
+                code, size = decode(text, position, len(text))
             kind = classes[code]
             if kind & SPACE:
                 break
@@ -267,7 +267,7 @@ def _word(
     while True:
         code, size = np.int64(text[position]), 1
         if code >= 0x80:
-            code, size = _decode(text, position)
+            code, size = decode(text, position, len(text))
             for within in range(position + 1, min(position + size, stretch_end)):
                 cuts[within] = 0  # in what is no UTF-8 there may be one, and it must not be left to the next text
         kind = classes[code]
@@ -280,28 +280,6 @@ def _word(
         if cuts[position]:
             cuts[position] = 0
             return position, characters, some, every
-
-
-@kernel(counted=False)
-def _decode(text: _Bytes, position: int) -> tuple[np.int64, int]:
-    """The code point at `position` and its size in bytes. A byte that starts none before the end stands alone."""
-    lead = np.int64(text[position])
-    if lead < 0xC0:
-        return lead, 1
-    if lead < 0xE0 and position + 2 <= len(text):
-        return (lead & 0x1F) << 6 | _tail(text, position + 1), 2
-    if 0xE0 <= lead < 0xF0 and position + 3 <= len(text):
-        return (lead & 0x0F) << 12 | _tail(text, position + 1) << 6 | _tail(text, position + 2), 3
-    if lead >= 0xF0 and position + 4 <= len(text):
-        code = (lead & 0x07) << 18 | _tail(text, position + 1) << 12
-        code |= _tail(text, position + 2) << 6 | _tail(text, position + 3)
-        return min(code, np.int64(_LAST_CODE_POINT)), 4
-    return lead, 1
-
-
-@kernel(counted=False)
-def _tail(text: _Bytes, position: int) -> np.int64:
-    return np.int64(text[position]) & 0x3F
 
 
 @kernel

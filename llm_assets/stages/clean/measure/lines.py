@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from llm_assets.kernels.hashing import hash_bytes, same_bytes
 from llm_assets.kernels.kernel import kernel
+from llm_assets.kernels.utf8 import code_at, decode, start_before
 
 # Columns of the counts, each of one document. "Full" lines have more than white space.
 LINE_FEEDS: Final = 0
@@ -129,16 +130,16 @@ def _count_lines(
         row[DUPLICATE_RUNS] += repeated
         row[DUPLICATE_RUN_CHARACTERS] += characters * repeated
         row[LONGEST_LINE] = max(row[LONGEST_LINE], characters)
-        if ((classes[text[start]] & space) | (text[start] & 0x80)) and _blank(
-            text, start, start + size, classes, space
+        end = start + size
+        if ((classes[text[start]] & space) | (text[start] & 0x80)) and (
+            _full_from(text, start, end, classes, space) == end
         ):
             continue
         row[FULL_LINES] += 1
         row[FULL_LINE_CHARACTERS] += characters
         row[SHORT_LINES] += characters <= SHORT
-        row[PUNCTUATED_LINES] += (
-            classes[text[start + size - 1] if ascii_only else _last(text, start, start + size)] & terminal
-        ) != 0
+        last = end - 1 if ascii_only else start_before(text, start, end)
+        row[PUNCTUATED_LINES] += classes[code_at(text, last, end)] & terminal != 0
         row[DUPLICATE_FULL_LINE_CHARACTERS] += characters * repeated
     # A split at runs of line feeds also yields what is before a run at the very start, and behind one at the end.
     empty = int(text[0] == _LINE_FEED) + int(text[-1] == _LINE_FEED)
@@ -214,56 +215,24 @@ def _paragraphs(text: _Bytes, starts: _Integers, sizes: _Integers, lines: int, c
 @kernel
 def _stripped(text: _Bytes, classes: _Bytes, space: int) -> tuple[int, int]:
     """Where `text.strip()` starts and ends."""
-    start, end = 0, len(text)
-    while start < end:
-        following = start + 1
-        while following < end and text[following] & 0xC0 == 0x80:
-            following += 1
-        if not classes[_code(text, start, following)] & space:
-            break
-        start = following
+    start, end = _full_from(text, 0, len(text), classes, space), len(text)
     while end > start:
-        last = end - 1
-        while last > start and text[last] & 0xC0 == 0x80:
-            last -= 1
-        if not classes[_code(text, last, end)] & space:
+        last = start_before(text, start, end)
+        if not classes[code_at(text, last, end)] & space:
             break
         end = last
     return start, end
 
 
 @kernel
-def _blank(text: _Bytes, start: int, end: int, classes: _Bytes, space: int) -> bool:
+def _full_from(text: _Bytes, start: int, end: int, classes: _Bytes, space: int) -> int:
+    """Where the first character of `text[start:end]` stands that is no white space; `end` without one."""
     while start < end:
-        following = start + 1
-        while following < end and text[following] & 0xC0 == 0x80:
-            following += 1
-        if not classes[_code(text, start, following)] & space:
-            return False
-        start = following
-    return True
-
-
-@kernel
-def _last(text: _Bytes, start: int, end: int) -> int:
-    """The last code point of `text[start:end]`, which is not empty."""
-    last = end - 1
-    while last > start and text[last] & 0xC0 == 0x80:
-        last -= 1
-    return _code(text, last, end)
-
-
-@kernel
-def _code(text: _Bytes, start: int, end: int) -> int:
-    """The code point in these one to four bytes; of bytes that are none, some number that is a code point."""
-    lead = int(text[start])
-    size = end - start
-    if lead < 0x80 or size < 2:
-        return lead
-    code = lead & (0xFF >> min(size + 1, 7))
-    for position in range(start + 1, min(end, start + 4)):
-        code = code << 6 | (int(text[position]) & 0x3F)
-    return min(code, 0x10FFFF)
+        code, size = decode(text, start, end)
+        if not classes[code] & space:
+            break
+        start += size
+    return start
 
 
 @kernel

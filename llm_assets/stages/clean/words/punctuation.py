@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from llm_assets.kernels.hashing import mix
 from llm_assets.kernels.kernel import kernel
-from llm_assets.kernels.utf8 import code_at, decode_within, is_digit, start_before
+from llm_assets.kernels.utf8 import code_at, decode, is_digit, start_before
 from llm_assets.stages.clean.addresses import is_address
 from llm_assets.stages.clean.words.lexicon import (
     CUTS,
@@ -180,7 +180,7 @@ def _opening(text: _Bytes, left: int, right: int, marks: _Bytes) -> int:
     """Bytes of the mark that comes off the start, or 0."""
     code, size = np.int64(text[left]), 1
     if code >= 0x80:
-        code, size = decode_within(text, left, right)
+        code, size = decode(text, left, right)
     if marks[code] & OPENING:
         return 0 if code == _PLUS and left + 1 < right and is_digit(text[left + 1]) else size
     if code == _STOP:
@@ -275,7 +275,7 @@ def _cut_within(text: _Bytes, left: int, right: int, marks: _Bytes, cuts: _Bytes
     while position < right:
         code, size = np.int64(text[position]), 1
         if code >= 0x80:
-            code, size = decode_within(text, position, right)
+            code, size = decode(text, position, right)
         kind = marks[code]
         cutting = 0
         if kind & (ANYWHERE | WITHIN):
