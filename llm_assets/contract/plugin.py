@@ -49,6 +49,22 @@ def find_plugin(group: str, use: str, kind: type[KindT]) -> type[KindT]:
     return found
 
 
+def declared_plugin(group: str, given: Mapping[str, Any], kind: type[KindT]) -> tuple[type[KindT], dict[str, Any]]:
+    """The plugin that `{use: …, version: …, …}` names, and its parameters, which are all but those two.
+
+    A `version` asks for that one. Raises PluginError as `find_plugin`, and where the plugin has another version.
+    """
+    values = dict(given)
+    use, asked = values.pop("use", None), values.pop("version", None)
+    if not isinstance(use, str):
+        raise PluginError("`use` names the plugin: an entry point, or package.module:Class")
+    plugin = find_plugin(group, use, kind)
+    version = getattr(plugin, "version", None)
+    if asked not in (None, version):
+        raise PluginError(f"version {asked} is asked for, and {use} is version {version}")
+    return plugin, values
+
+
 def _entry_point(name: str, group: str) -> EntryPoint:
     installed = entry_points(group=group)
     found = {each.value: each for each in installed.select(name=name)}
@@ -108,13 +124,7 @@ class Plugin(Parameters):
     def _found(cls, given: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(given, Mapping) or not inspect.isabstract(cls):
             return handler(given)
-        values = dict(cast("Mapping[str, object]", given))
-        use, version = values.pop("use", None), values.pop("version", None)
-        if not isinstance(use, str):
-            raise ValueError("`use` names the plugin: an entry point, or package.module:Class")
-        plugin = find_plugin(cls.group, use, cls)
-        if version not in (None, plugin.version):
-            raise ValueError(f"version {version} is asked for, and {use} is version {plugin.version}")
+        plugin, values = declared_plugin(cls.group, cast("Mapping[str, object]", given), cls)
         return plugin._checked(values)
 
     @classmethod

@@ -5,7 +5,7 @@ Guarantees that a state resumes at exactly the next row, or is refused with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,9 +38,20 @@ class StreamIdentity:
             raise ValueError(f"seed {self.seed!r} and block {self.block!r}: give both as int, or no seed (None)")
 
 
-def to_dict(stream: StreamIdentity, position: int) -> dict[str, Any]:
+def to_dict(stream: StreamIdentity, position: int, transforms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The state after `position` rows, all ranks together: JSON-like, the same on every rank."""
-    return {"version": STATE_VERSION, "position": position, **asdict(stream)}
+    state = {"version": STATE_VERSION, "position": position, **asdict(stream)}
+    return state | ({"transforms": list(transforms)} if transforms else {})
+
+
+def check_transforms(transforms: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> None:
+    """Raises LoaderStateError for a state saved with other transforms, versions or parameters than these."""
+    now, saved = list(transforms), state.get("transforms", [])
+    if saved != now:
+        raise LoaderStateError(
+            f"the state was saved with the transforms {saved}, and this loader has {now}: the batches would be others. "
+            'To go on with others on purpose, set state["transforms"] to what this loader has'
+        )
 
 
 def position_in(stream: StreamIdentity, packed_length: int, state: Mapping[str, Any]) -> int:

@@ -22,8 +22,9 @@ from llm_assets.loader.epoch_order import EpochOrder
 from llm_assets.loader.fields import FIELDS, Batch, Dtype, Field, checked_fields, field_type
 from llm_assets.loader.preparation import BatchSpec, Preparation
 from llm_assets.loader.ranks import Ranks
-from llm_assets.loader.state import LoaderStateError, StreamIdentity, position_in, to_dict
+from llm_assets.loader.state import LoaderStateError, StreamIdentity, check_transforms, position_in, to_dict
 from llm_assets.loader.stats import LoaderStats, StatsCounter
+from llm_assets.loader.transforms import Transform, identity, transformed
 from llm_assets.loader.workers import WorkerFlag, worker_count
 from llm_assets.store.shards.shard_set import ShardSet
 
@@ -59,7 +60,8 @@ class TokenLoader(IterableDataset[Batch]):
 
     A loader is one run over the stream: `for batch in loader` continues from the position to the end, and all iterators
     share the position. Use it directly, as `DataLoader(loader, batch_size=None)`, or in a `StatefulDataLoader`, with
-    at most one worker process. `validate` compares every batch with the set.
+    at most one worker process. `validate` compares every batch with the set, before the `transforms` change it.
+    Transforms are called in the thread of the consumer; a state is of the transforms that it was saved with.
 
     **Source.** A shard set, or its URI. Of a URI only the index is read before the first batch, so that starting costs
     the same for any number of rows; a missing or truncated file is an error when its rows are read. To check all files
@@ -89,6 +91,7 @@ class TokenLoader(IterableDataset[Batch]):
         device: torch.device | str | None = None,
         prefetch: int | None = None,
         validate: bool = False,
+        transforms: Sequence[Transform] = (),
     ) -> None:
         super().__init__()
         self.ranks = _ranks(rank, world_size, mesh, data_parallel)
@@ -122,6 +125,8 @@ class TokenLoader(IterableDataset[Batch]):
         )
         usual = 2 if target and target.type == "cuda" else 0
         self._prefetch = usual if prefetch is None else _whole("prefetch", prefetch, 0)
+        self._transforms = tuple(transforms)
+        self._identities = [identity(transform) for transform in transforms]
         self._position = 0
         self._over = False
         self._counter = StatsCounter()
@@ -179,7 +184,7 @@ class TokenLoader(IterableDataset[Batch]):
         Raises WorkerProcessError where a worker process delivers, since its position is not known in this process.
         """
         self._worker.check()
-        return to_dict(self._stream, self._position)
+        return to_dict(self._stream, self._position, self._identities)
 
     def state_after(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """The state after all ranks have trained on this batch, which must have the field `row_ids`.
@@ -190,7 +195,8 @@ class TokenLoader(IterableDataset[Batch]):
             raise KeyError("the batch has no row_ids, which tell its position: ask the loader for that field")
         first = int(batch["row_ids"][0])
         share = len(batch["row_ids"])
-        return to_dict(self._stream, first + (self.ranks.world_size - self.ranks.rank) * share)
+        position = first + (self.ranks.world_size - self.ranks.rank) * share
+        return to_dict(self._stream, position, self._identities)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a saved state; live iterators do so too.
@@ -200,6 +206,7 @@ class TokenLoader(IterableDataset[Batch]):
         cannot continue from.
         """
         position = position_in(self._stream, self.set.sequence_length, state_dict)
+        check_transforms(self._identities, state_dict)
         if position != self.schedule.end:
             try:
                 self._micro_batching.check(position)
@@ -229,6 +236,7 @@ class TokenLoader(IterableDataset[Batch]):
                         preparation.close()
                     preparation = Preparation(self._spec, self._position, 0 if worker_count() else self._prefetch)
                 batch, rows, expected = preparation.next()
+                batch = transformed(batch, self._transforms, f"at row {self._position} of the stream")
                 self._position = expected
                 self._counter.add(rows, rows * length, asked, clock())
                 yield batch

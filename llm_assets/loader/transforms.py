@@ -3,12 +3,16 @@
 Guarantees that the result for a row depends only on the seed and its place in the stream (field `row_ids`, required),
 not on batch, rank or device. A transform returns a new dict, leaves its input tensors unchanged and passes on the
 other fields. All raise ValueError for a batch without a field they need. `input_ids` keep their type.
+Transforms of users are subclasses of `Transform` as these are.
 """
 
 from __future__ import annotations
 
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar
 
 import torch
 
@@ -17,8 +21,56 @@ from llm_assets.loader.fields import IGNORED, Batch, Field
 from llm_assets.loader.runs import PADDING
 
 
+class Transform(ABC):
+    """A change to batches. A transform is a frozen dataclass, whose fields are its parameters: JSON values.
+
+    Raise `version` whenever the same parameters would give other batches: a loader keeps it in its state.
+    """
+
+    version: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch changed, as a new dict. What becomes of a row should depend on its `row_ids` and the parameters."""
+
+
+def identity(transform: object) -> dict[str, Any]:
+    """What a state keeps of a transform: `use` (`package.module:Class`), `version` and the parameters, as JSON.
+
+    Raises ValueError for what is no transform as `Transform` asks for.
+    """
+    kind = type(transform)
+    use = f"{kind.__module__}:{kind.__qualname__}"
+    if not isinstance(transform, Transform) or not is_dataclass(transform):
+        raise ValueError(
+            f"{use} is no transform: make it a dataclass (frozen) and a subclass of {Transform.__qualname__}"
+        )
+    version = getattr(transform, "version", None)
+    if not isinstance(version, str):
+        raise ValueError(f'{use} has no version: give it `version = "1"`')
+    parameters = {each.name: getattr(transform, each.name) for each in fields(transform)}
+    try:
+        return json.loads(json.dumps({"use": use, "version": version, "parameters": parameters}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{use}: its fields must be JSON values, to be kept in states: {error}") from error
+
+
+def transformed(batch: Batch, transforms: Sequence[Transform], where: str) -> Batch:
+    """The batch after all transforms, in order. What one raises gets a note that names it, and `where` it was."""
+    for transform in transforms:
+        kind = type(transform)
+        try:
+            batch = transform(batch)
+            if not isinstance(batch, dict):  # pyright: ignore[reportUnnecessaryIsInstance]: code of users
+                raise TypeError(f"it gave a {type(batch).__name__}, not a dict of tensors")
+        except Exception as error:
+            error.add_note(f"raised by {kind.__module__}:{kind.__qualname__}, version {transform.version}, {where}")
+            raise
+    return batch
+
+
 @dataclass(frozen=True)
-class RandomMask:
+class RandomMask(Transform):
     """Masked language modelling (Devlin et al. 2019): chosen tokens are hidden, and are the only targets.
 
     Each token is chosen with `probability`, except padding (needs `document_ids`) and ids in `never`. Of the chosen
@@ -27,6 +79,7 @@ class RandomMask:
     Raises ValueError for probabilities outside 0 to 1.
     """
 
+    version: ClassVar[str] = "1"
     mask_id: int
     vocabulary_size: int
     probability: float = 0.15
@@ -52,12 +105,13 @@ class RandomMask:
 
 
 @dataclass(frozen=True)
-class RandomReplace:
+class RandomReplace(Transform):
     """Noise: each token becomes a random id of the vocabulary with `probability`; labels stay as they are.
 
     Padding (needs `document_ids`) and ids in `never` stay. Raises ValueError for a probability outside 0 to 1.
     """
 
+    version: ClassVar[str] = "1"
     vocabulary_size: int
     probability: float
     never: Sequence[int] = ()
@@ -76,13 +130,14 @@ class RandomReplace:
 
 
 @dataclass(frozen=True)
-class RandomRotation:
+class RandomRotation(Transform):
     """Document rotation (Lewis et al. 2020): with `probability`, a document is rotated to start at a random token.
 
     The tokens before that one follow the end; labels, positions and boundaries stay. Needs `position_ids` and
     `document_ids`; padding stays. Raises ValueError for a probability outside 0 to 1.
     """
 
+    version: ClassVar[str] = "1"
     probability: float
     seed: int = 0
 

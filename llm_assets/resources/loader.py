@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, cast
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, TypeAdapter
+
+from llm_assets.contract.plugin import declared_plugin
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
     from llm_assets.loader import Dtype, TokenLoader
     from llm_assets.loader import Field as BatchField
+    from llm_assets.loader.transforms import Transform
     from llm_assets.store.folder import Folder
     from llm_assets.store.shards.shard_set import ShardSet
 
@@ -30,6 +34,15 @@ class CacheConfig(dg.Config):
     folder: str
     quota_bytes: int
     processes: int = 1
+
+
+class TransformConfig(dg.PermissiveConfig):
+    """A transform of batches (`llm_assets.loader.transforms.Transform`) and its parameters.
+
+    `use` is an entry point of the group `llm_assets.transforms`, or `package.module:Class`.
+    """
+
+    use: str
 
 
 class LoaderResource(dg.ConfigurableResource[None]):
@@ -57,6 +70,7 @@ class LoaderResource(dg.ConfigurableResource[None]):
     prefetch: int | None = None
     validate_batches: bool = False
     cache: CacheConfig | None = None
+    transforms: list[TransformConfig] = Field(default=[])
 
     def open(
         self,
@@ -97,6 +111,7 @@ class LoaderResource(dg.ConfigurableResource[None]):
             device=self.device or None,
             prefetch=self.prefetch,
             validate=self.validate_batches,
+            transforms=[_transform(each) for each in self.transforms],
         )
 
     def _opened(self, source: str | Folder | ShardSet) -> ShardSet:
@@ -118,3 +133,14 @@ class LoaderResource(dg.ConfigurableResource[None]):
             return self.batch_size
         share = max(1, world_size) * max(1, self.micro_batch_size or 1)
         return max(rows // share, 1) * share
+
+
+def _transform(config: TransformConfig) -> Transform:
+    """Raises PluginError where there is no such transform, ValueError for parameters that it cannot have."""
+    from llm_assets.loader.transforms import Transform
+
+    kind, parameters = declared_plugin("llm_assets.transforms", config.model_dump(), Transform)
+    known = [each.name for each in fields(kind)] if is_dataclass(kind) else []
+    if unknown := [name for name in parameters if name not in known]:
+        raise ValueError(f"{config.use} has no parameters {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
+    return TypeAdapter(kind).validate_python(parameters)

@@ -15,11 +15,14 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from llm_assets.definitions import default_resources
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CachedShardSet
+from llm_assets.loader.fields import FIELDS
+from llm_assets.loader.transforms import RandomMask
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotStagedError, PartitionIOManager
-from llm_assets.resources.loader import BatchSize, CacheConfig, LoaderResource
+from llm_assets.resources.loader import BatchSize, CacheConfig, LoaderResource, TransformConfig
 from llm_assets.store.shards.shard_set import ShardSet
-from llm_assets_tests.loader.sets import LENGTH, write
+from llm_assets_tests.loader.own_transforms import HERE, Raised
+from llm_assets_tests.loader.sets import LENGTH, VOCABULARY, write
 
 GUIDE = Path(__file__).parents[2] / "docs/loader.md"
 
@@ -234,3 +237,39 @@ def test_a_cache_is_configuration(shards: ShardSet, tmp_path: Path) -> None:
     cache = CacheConfig(folder=str(tmp_path / "c"), quota_bytes=1 << 20, processes=2)
     loader = LoaderResource(cache=cache, batch_size=101).open(shards)
     assert torch.equal(next(iter(loader))["input_ids"], next(iter(TokenLoader(shards, batch_size=101)))["input_ids"])
+
+
+USE = f"{HERE}:Raised"
+
+
+def test_transforms_are_named_in_the_configuration(shards: ShardSet) -> None:
+    config = {"transforms": [{"use": USE, "by": 3}, {"use": "llm_assets.loader.transforms:RandomMask", **MASKED}]}
+    (loader,) = [taken_by_a_job(shards, {"fields": [*FIELDS, "row_ids"], **config})]
+    expected = TokenLoader(
+        shards,
+        batch_size=8,
+        fields=[*FIELDS, "row_ids"],
+        transforms=[Raised(3), RandomMask(4, VOCABULARY, 0.5, never=[5, 6])],
+    )
+    assert loader.state_dict() == expected.state_dict()
+    for batch, wanted in zip(loader, expected, strict=True):
+        assert all(torch.equal(batch[name], wanted[name]) for name in wanted)
+
+
+MASKED = {"mask_id": 4, "vocabulary_size": VOCABULARY, "probability": 0.5, "never": [5, 6]}
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"use": USE, "bi": 3}, "Raised has no parameters bi; it has: by, refused"),
+        ({"use": USE, "by": "far"}, "should be a valid integer"),
+        ({"use": USE, "version": "1"}, "version 1 is asked for, and .*Raised is version 2"),
+        ({"use": "noise"}, "no installed package has an entry point 'noise' of the group llm_assets.transforms"),
+        ({"use": f"{HERE}:Batch"}, "is no subclass of llm_assets.loader.transforms:Transform"),
+        ({"use": "llm_assets.loader.transforms:Transform"}, "lacks __call__"),
+    ],
+)
+def test_a_transform_that_cannot_be_is_refused(shards: ShardSet, config: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        LoaderResource(transforms=[TransformConfig(**config)]).open(shards)
