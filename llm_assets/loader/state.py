@@ -38,7 +38,7 @@ class StreamIdentity:
             raise ValueError(f"seed {self.seed!r} and block {self.block!r}: give both as int, or no seed (None)")
 
 
-def to_dict(stream: StreamIdentity, position: int, transforms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def to_dict(stream: StreamIdentity, position: int, transforms: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The state after `position` rows, all ranks together: JSON-like, the same on every rank."""
     state = {"version": STATE_VERSION, "position": position, **asdict(stream)}
     return state | ({"transforms": list(transforms)} if transforms else {})
