@@ -129,14 +129,14 @@ class DagsterDev:
 
 
 @contextmanager
-def dagster_dev(place: Place) -> Iterator[DagsterDev]:
-    """`dagster dev` in the project's folder, in a session of its own; stopped as a person does, by SIGINT."""
+def dagster_dev(place: Place, cwd: Path = PROJECT) -> Iterator[DagsterDev]:
+    """`dagster dev` in a project's folder, in a session of its own; stopped as a person does, by SIGINT."""
     log = place.folder / "dagster-dev.log"
     with log.open("w") as output:
         port = str(_free_port())
         process = subprocess.Popen(
             [str(SCRIPTS / "dagster"), "dev", "--host", "127.0.0.1", "--port", port],
-            cwd=PROJECT,
+            cwd=cwd,
             env=place.environment,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -15,7 +15,7 @@ from llm_assets.loader import TokenLoader
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotCommittedError, PartitionIOManager
 from llm_assets.resources.loader import LoaderResource
-from llm_assets.store.documents import Snapshot
+from llm_assets.store.documents import CommittedSnapshot
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.reports import REPORT, StagedReport, StoredReport, report_digest
@@ -99,8 +99,8 @@ def test_several_versions_are_a_dict_of_loaders(demo: Demo, take: Take) -> None:
 @pytest.mark.parametrize(
     ("upstream", "kind"),
     [
-        ("docs/raw", Snapshot),
-        ("docs/cleaned", Snapshot),
+        ("docs/raw", CommittedSnapshot),
+        ("docs/cleaned", CommittedSnapshot),
         ("docs/deduped", JudgedDocuments),
         ("docs/tokenized", TokenSet),
         ("docs/packed", ShardSet),

@@ -125,7 +125,7 @@ def a_document_cannot_be_processed(world: World) -> Made:
     assert isinstance(link, CleanedLink)
     right = CleanStage.__init__
     world.patches.setattr(
-        CleanStage, "__init__", lambda self, parameters, _: right(self, parameters, {"deep": Scorer()})
+        CleanStage, "__init__", lambda self, parameters, _, files: right(self, parameters, {"deep": Scorer()}, files)
     )
     link = replace(link, parameters=CleanParameters(quality=(QualityScore(model="deep"),)))
     return link, world.make(link, "2026-03")
