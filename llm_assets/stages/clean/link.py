@@ -22,12 +22,13 @@ from llm_assets.contract.link import (
 )
 from llm_assets.contract.site import Site, SourceStage
 from llm_assets.contract.stage import Disposition
+from llm_assets.stages.clean import VERSION
 from llm_assets.stages.clean.checks import CHECKS, CleanLimits, cleaned_outcomes
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.quality.link import QualityModelLink
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.clean.report import describe_cleaned
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA, VERSION, CleanStage
+from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanStage
 from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, partition_name

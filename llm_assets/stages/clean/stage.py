@@ -24,6 +24,7 @@ from llm_assets.contract.by_hash import assign
 from llm_assets.contract.stage import Disposition, StageOutput, code_version
 from llm_assets.kernels.arrow import byte_lengths, column
 from llm_assets.kernels.unicode_classes import UNICODE_VERSION
+from llm_assets.stages.clean import VERSION
 from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
 from llm_assets.stages.clean.custom import documents_of, edited, measured
 from llm_assets.stages.clean.edit.line_edits import edit_lines
@@ -39,8 +40,6 @@ from llm_assets.stages.clean.pii.apply import PiiResult, apply
 from llm_assets.stages.clean.quality.contract import Scorer
 from llm_assets.stages.clean.texts import text_buffers
 from llm_assets.store.ledger import Count, Ledger
-
-VERSION: Final = "4"
 
 CONTENT_HASH_BYTES: Final = 16
 _HASH: Final = pa.binary(CONTENT_HASH_BYTES)

@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from llm_assets.contract.stage import Disposition, Parameters, StageOutput, code_version
 from llm_assets.kernels.arrow import byte_lengths, column
+from llm_assets.stages.dedup import VERSION
 from llm_assets.store.ledger import Count, Ledger
 
-VERSION = "1"
 DUPLICATE = "exact_duplicate"
 
 VERDICT_SCHEMA = pa.schema(

@@ -4,3 +4,6 @@
 `schedule` says whose turn it is at a position, `stream` which row of a source comes next, by a `permutation` that needs
 no memory, and `order` puts both together.
 """
+
+VERSION = "2"
+"""Raised whenever the same input and parameters could give another output."""

@@ -39,6 +39,7 @@ from llm_assets.contract.shard_partition import (
     write_provenance,
 )
 from llm_assets.contract.stage import code_version
+from llm_assets.stages.mix import VERSION
 from llm_assets.stages.mix.checks import (
     CHECKSUMS,
     HELD_OUT_APART,
@@ -65,7 +66,6 @@ from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets.store.shards.writer import ShardSetWriter, StagedShardSet
 from llm_assets.store.staging import Attempt
 
-VERSION = "2"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROWS_PER_WRITE = 8192
 DESCRIBED_ROWS = 1 << 18

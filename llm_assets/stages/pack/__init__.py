@@ -2,3 +2,6 @@
 
 `plan` decides which tokens go into which row, `statistics` recounts a plan, `rows` copies the tokens.
 """
+
+VERSION = "2"
+"""Raised whenever the same input and parameters could give another output."""

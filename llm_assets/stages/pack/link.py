@@ -37,6 +37,7 @@ from llm_assets.contract.shard_partition import (
 from llm_assets.contract.site import Site, SourceStage
 from llm_assets.contract.stage import code_version
 from llm_assets.kernels.arrow import column
+from llm_assets.stages.pack import VERSION
 from llm_assets.stages.pack.plan import PackParameters, RowPlan, plan_rows
 from llm_assets.stages.pack.recount import ORIGIN, Recount
 from llm_assets.stages.pack.rows import DocumentTokens, document_lengths, gather_rows
@@ -52,7 +53,6 @@ from llm_assets.store.shards.writer import ShardSetWriter, StagedShardSet
 from llm_assets.store.staging import Attempt
 from llm_assets.store.token_set import TokenSet
 
-VERSION = "2"
 ROWS_PER_WRITE = 4096
 MIN_FILL = 0.9
 

@@ -3,3 +3,6 @@
 Nothing is judged or changed here: text leaves as it was written (minus a byte-order mark). Imports nothing by
 itself; start at `stage.py`.
 """
+
+VERSION = "1"
+"""Raised whenever the same input and parameters could give another output."""

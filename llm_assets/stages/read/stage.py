@@ -13,6 +13,7 @@ from typing import IO
 import pyarrow as pa
 
 from llm_assets.contract.stage import StageOutput, code_version
+from llm_assets.stages.read import VERSION
 from llm_assets.stages.read.files import InputFile, Openable, ReadPart
 from llm_assets.stages.read.lines import read_lines
 from llm_assets.stages.read.parameters import ReadParameters
@@ -26,8 +27,6 @@ FileReader = Callable[[IO[bytes], ReadParameters], Iterator[Record]]
 BlockReader = Callable[[Iterable[bytes], ReadParameters], Iterator[Record]]
 
 __all__ = ["FORMATS", "RAW_SCHEMA", "ReadParameters", "ReadStage"]
-
-_CODE_VERSION = "read-1"
 
 
 def _streamed(stream: Stream, reader: BlockReader) -> FileReader:
@@ -61,7 +60,7 @@ class ReadStage:
     @property
     def code_version(self) -> str:
         """Version of the code and of the parameters."""
-        return code_version(_CODE_VERSION, self.parameters)
+        return code_version(VERSION, self.parameters)
 
     @property
     def schema(self) -> pa.Schema:

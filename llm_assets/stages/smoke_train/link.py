@@ -22,6 +22,7 @@ from llm_assets.contract.stage import Parameters, code_version
 from llm_assets.kernels.arrow import column
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.version.validation_set import committed_validation_set, validation_set_input
+from llm_assets.stages.smoke_train import VERSION
 from llm_assets.stages.smoke_train.trial import Chosen, by_source
 from llm_assets.stages.tokenize.token_bytes import UnknownBytesError, token_bytes
 from llm_assets.store.layout import Store
@@ -33,7 +34,6 @@ from llm_assets.store.shards.shard_set import ShardSet
 if TYPE_CHECKING:
     from llm_assets.stages.smoke_train.tiny_model import Batches, ModelSettings, TinyModel, Training
 
-VERSION = "2"
 LENGTH = 128
 """Tokens of the rows of the model, where nothing else is said, or the next smaller number that divides the rows."""
 

@@ -23,8 +23,6 @@ from llm_assets.kernels.arrow import byte_lengths, string_buffers
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.token_schema import token_schema
 
-VERSION = "1"
-
 
 class TokenizerError(ValueError):
     """A tokenizer that cannot be used, with the reason and the remedy."""

@@ -26,7 +26,8 @@ from llm_assets.contract.link import (
 )
 from llm_assets.contract.samples import concatenated, sample_rows
 from llm_assets.contract.site import Site, SourceStage
-from llm_assets.stages.tokenize.encode import VERSION, FrozenTokenizer, tokenize
+from llm_assets.stages.tokenize import VERSION
+from llm_assets.stages.tokenize.encode import FrozenTokenizer, tokenize
 from llm_assets.stages.tokenizer.link import TokenizerLink
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store

@@ -21,7 +21,8 @@ from llm_assets.contract.link import Check, Description, Outcome, Work
 from llm_assets.contract.stage import Parameters, code_version
 from llm_assets.kernels.arrow import column
 from llm_assets.stages.tokenize.encode import FrozenTokenizer, TokenizerError
-from llm_assets.stages.tokenizer.train import VERSION, first_bytes, train_byte_level_bpe
+from llm_assets.stages.tokenizer import VERSION
+from llm_assets.stages.tokenizer.train import first_bytes, train_byte_level_bpe
 from llm_assets.store.folder import read_uri
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger

@@ -13,8 +13,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from llm_assets.kernels.arrow import byte_lengths
 
-VERSION = "1"
-
 
 def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int, special_tokens: list[str]) -> str:
     """Text of the `tokenizer.json` (Sennrich et al. 2016 on bytes, pre-tokenized as GPT-2 does)."""

@@ -23,13 +23,14 @@ from llm_assets.contract.link import Check, Description, Outcome, Work
 from llm_assets.contract.samples import SAMPLE_ROWS, preview
 from llm_assets.contract.stage import code_version
 from llm_assets.kernels.arrow import column
+from llm_assets.stages.clean.quality import VERSION
 from llm_assets.stages.clean.quality.contract import QualityModelError
 from llm_assets.stages.clean.quality.draw import Drawn, amount, draw
 from llm_assets.stages.clean.quality.evaluate import Evaluation, Scores
 from llm_assets.stages.clean.quality.given import fasttext_model, is_needed, transformers_model
 from llm_assets.stages.clean.quality.parameters import QualityModelParameters, TrainParameters
 from llm_assets.stages.clean.quality.scorer import FASTTEXT_FILE, open_scorer
-from llm_assets.stages.clean.quality.train import GOOD, ORDINARY, VERSION, train_classifier
+from llm_assets.stages.clean.quality.train import GOOD, ORDINARY, train_classifier
 from llm_assets.store.folder import Folder
 from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets.store.layout import Store

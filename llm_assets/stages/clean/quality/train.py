@@ -22,7 +22,6 @@ from llm_assets.stages.clean.quality.parameters import TrainParameters
 
 GOOD: Final = "good"
 ORDINARY: Final = "ordinary"
-VERSION: Final = "1"
 
 # What fastText takes for white space, and for no words: labels, and the end of a line.
 _SPACE: Final = rb" \n\r\t\v\f\0"
