@@ -1,1 +1,1 @@
-"""Where data lives. Imports nothing by itself, so that the loader pays only for what it uses."""
+"""Data at rest: tables, sets, files and their commits. Imports nothing itself, so that the loader starts fast."""

@@ -1,6 +1,6 @@
-"""Content digests: the same for the same values, however they are cut into batches, parts and files.
+"""Content digests: equal for equal values, however these are divided into batches, parts and files.
 
-Hashes logical Arrow values, so that another Parquet writer or codec does not make unchanged data look new.
+Hashes logical Arrow values, so that another Parquet writer or codec does not change a digest.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from llm_assets.kernels.arrow import string_buffers
 
 
 class ContentHasher:
-    """A hash over columns of values, fed batch by batch: running hashes per column, one for each kind of content.
+    """A running hash over the columns of batches; each column has one for values, lengths and nulls.
 
-    Knows numbers, booleans, strings, binaries, and lists and structs of those. Raises TypeError for others.
+    Supports numbers, booleans, strings, binaries, and lists and structs of those. Raises TypeError for others.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class ContentHasher:
             raise TypeError(f"column {name!r}: no digest is defined for values of type {kind}")
 
     def _add_nulls(self, name: str, values: pa.Array) -> None:
-        """Which values are null, by place: nothing for most columns, instead of a byte for each of their values."""
+        """Hash the indices of null values: nothing for a column without nulls, instead of a byte per value."""
         before = self._counts.get(name, 0)
         self._counts[name] = before + len(values)
         if values.null_count:
@@ -89,12 +89,12 @@ def content_digest(batches: Iterable[pa.RecordBatch | pa.Table]) -> str:
 
 
 def combined_digest(digests: Iterable[str]) -> str:
-    """One digest over several, in their order."""
+    """A digest over several digests, in their order: 128 bits in hexadecimal."""
     return blake3.blake3("\n".join(digests).encode()).hexdigest(length=16)
 
 
 def _fixed_bytes(values: pa.Array) -> bytes | memoryview:
-    """The bytes of all values, zeros for a null."""
+    """The bytes of all values; zeros for a null."""
     width = values.type.byte_width
     if values.null_count:
         return b"".join(value or bytes(width) for value in values.to_pylist())

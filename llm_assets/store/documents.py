@@ -1,8 +1,8 @@
 """Document tables: one Delta table per source and stage, partitioned by snapshot and disposition.
 
-Guarantees that a snapshot's rows, its rejected and quarantined rows and its manifest change in one log entry:
-readers see the old generation or the new one. Parquet files are written by the workers themselves; until the
-log entry they are staging. Which rows are kept is not decided here.
+Guarantees that a snapshot's kept, rejected and quarantined rows and its manifest change in one log entry: readers see
+the old generation or the new one. Workers write Parquet files themselves; until the log entry names them, the files
+are staged. The stages decide which rows are kept.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _DICTIONARY_COLUMNS = ["file", "error", "partner_snapshot"]
 
 
 class OtherSchemaError(RuntimeError):
-    """A table that another version wrote, with other columns."""
+    """The table has other columns than this version writes."""
 
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """One Parquet file of a snapshot: path below the table, part number, disposition, rows, bytes."""
+    """A Parquet file of a snapshot: path below the table, part number, disposition, rows, size in bytes."""
 
     path: str
     part: int
@@ -63,7 +63,7 @@ class SnapshotFiles:
         return sorted({file.part for file in self.files})
 
     def count(self, disposition: str, part: int | None = None) -> int:
-        """Rows of a disposition, in one part or in all, as the Parquet files themselves say."""
+        """Rows of a disposition, in one part or in all, read from the Parquet footers."""
         return sum(pq.read_metadata(self._source(file)).num_rows for file in self._of(disposition, part))
 
     def batches(
@@ -79,12 +79,13 @@ class SnapshotFiles:
     def take(
         self, disposition: str, places: npt.NDArray[np.int64], columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of a disposition at these places (in document order, ascending), a row group at a time.
+        """The rows of a disposition at ascending row numbers in document order, one row group at a time.
 
-        Row groups without any of them are not read. Raises IndexError for places that are not ascending or not there.
+        Only row groups with one of these rows are read. Raises IndexError for numbers that do not ascend or exceed the
+        rows.
         """
         if np.any(np.diff(places) <= 0) or np.any(places[:1] < 0):
-            raise IndexError("places must ascend from 0 on")
+            raise IndexError("row numbers must ascend from 0 on")
         names = None if columns is None else list(columns)
         start = 0
         for file in self._of(disposition):
@@ -97,10 +98,10 @@ class SnapshotFiles:
                         yield from rows.take(pa.array(places[first:last] - start)).to_batches()
                     start = end
         if np.any(places >= start):
-            raise IndexError(f"there are {start:,} {disposition} rows, so none at place {places[-1]:,}")
+            raise IndexError(f"there is no {disposition} row {places[-1]:,}: there are {start:,}")
 
     def table(self, disposition: str, columns: Sequence[str], part: int | None = None) -> pa.Table:
-        """Some columns of the rows of a disposition, of one part or of all, in memory."""
+        """Some columns of the rows of a disposition, of one part or of all, in memory. Raises LookupError."""
         files = self._of(disposition, part)
         if not files:
             raise LookupError(f"{self.folder.uri} has no {disposition} rows in this generation")
@@ -186,7 +187,7 @@ class PartWriter:
 
 @dataclass(frozen=True)
 class StagedSnapshot(SnapshotFiles):
-    """A generation that is written and complete, but that no reader sees yet."""
+    """A complete generation of a snapshot that is not committed, so no reader sees it."""
 
     target: DocumentTable
     attempt: staging.Attempt
@@ -198,7 +199,7 @@ class StagedSnapshot(SnapshotFiles):
         return self.folder.uri
 
     def commit(self) -> None:
-        """Replace the snapshot's rows by these, in one log entry. Raises LostFilesError; nothing has changed then."""
+        """Replace the snapshot's rows in one log entry. Raises LostFilesError where staged files are gone."""
         staging.check_complete(
             self.folder, f"snapshot={self.manifest.partition}", {file.path: file.size for file in self.files}
         )
@@ -223,9 +224,9 @@ class DocumentTable:
         return Schema.from_arrow(pa.schema(fields))
 
     def begin(self) -> staging.Attempt:
-        """Start an attempt at a snapshot, after sweeping what dead attempts left.
+        """Start an attempt at a snapshot, after deleting the files of dead attempts.
 
-        Raises OtherSchemaError where the table has other columns than these.
+        Raises OtherSchemaError where the committed table has other columns.
         """
         table = self._open()
         if table is not None and pa.schema(table.schema().to_arrow()) != pa.schema(self._delta_schema.to_arrow()):
@@ -240,11 +241,11 @@ class DocumentTable:
         return PartWriter(self.folder, self.schema, snapshot, part, attempt.generation)
 
     def stage(self, attempt: staging.Attempt, files: Sequence[DocumentFile], manifest: Manifest) -> StagedSnapshot:
-        """The attempt's files as a snapshot that can be read, then committed or discarded."""
+        """The attempt's files as a staged snapshot, to be read and then committed or discarded."""
         return StagedSnapshot(self.folder, tuple(files), self, attempt, manifest)
 
     def snapshots(self) -> dict[str, str]:
-        """Committed snapshots, and the generation of each that readers see now."""
+        """Committed snapshots by name, with the generation that readers see now."""
         table = self._open()
         if table is None:
             return {}
@@ -252,7 +253,7 @@ class DocumentTable:
         return {row["partition.snapshot"]: _generation_of(row["path"]) for row in actions.to_pylist()}
 
     def committed_generations(self) -> set[str]:
-        """Every generation that was ever committed, of all snapshots. A superseded one may still be read."""
+        """All generations that were ever committed, of all snapshots: superseded ones may still be read."""
         table = self._open()
         if table is None:
             return set()
@@ -260,7 +261,7 @@ class DocumentTable:
         return {*self.snapshots().values(), *(entry["generation"] for entry in entries)}
 
     def live_generation(self, snapshot: str) -> str | None:
-        """The generation of a snapshot that readers see now; None where it was never committed."""
+        """The generation of a snapshot that readers see now; None before the first commit."""
         return self.snapshots().get(snapshot)
 
     def snapshot(self, name: str, generation: str | None = None) -> CommittedSnapshot | None:
@@ -276,7 +277,7 @@ class DocumentTable:
         return CommittedSnapshot(self.folder, files, Manifest.from_dict(data["manifest"]))
 
     def commit(self, staged: StagedSnapshot) -> None:
-        """One log entry: these files instead of the snapshot's former ones. Retried when others commit."""
+        """Replace the snapshot's files in one log entry; retried while others commit (`COMMIT_ATTEMPTS`)."""
         manifest = staged.manifest
         record = {"manifest": manifest.as_dict(), "files": [vars(file) for file in staged.files]}
         self.folder.put(_manifest_name(manifest.partition, manifest.generation), _json(record))
@@ -297,8 +298,8 @@ class DocumentTable:
             schema=self._delta_schema,
             partition_by=PARTITION_COLUMNS,
             partition_filters=[("snapshot", "=", staged.manifest.partition)],
-            # Without this, delta-rs adds the files to whatever was committed since, this very snapshot included,
-            # and does not see what it should have replaced.
+            # With retries, delta-rs would rebase onto later commits, also of this very snapshot, and add the files
+            # without replacing those.
             commit_properties=CommitProperties(
                 custom_metadata={_PROPERTY: _summary(staged.manifest)}, max_commit_retries=0
             ),

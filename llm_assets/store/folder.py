@@ -1,7 +1,7 @@
 """One folder of the store, on a local disk or in an object store, addressed by a URI.
 
-Guarantees that `put` is all or nothing (rename on a local disk, a single PUT elsewhere) and that nothing is
-written or deleted outside the folder. What the files mean is not known here.
+Guarantees that `put` is atomic (a rename on a local disk, a single PUT elsewhere) and that nothing outside the folder
+is written or deleted.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 class OutsideFolderError(ValueError):
-    """A name that would leave the folder it was given to."""
+    """The name refers to a path outside its folder."""
 
 
 @dataclass(frozen=True)
 class ListedFile:
-    """A file by name, as a listing tells of it: size in bytes, and `version`, which changes when it is written.
+    """A listed file: its name, its size in bytes, and a `version` that changes when it is written.
 
     `is_file` is not so of links and sockets.
     """
@@ -44,7 +44,7 @@ class ListedFile:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder by URI (`/data`, `file:///data`, `s3://bucket/data`). Value object: it need not exist."""
+    """A folder by URI (`/data`, `file:///data`, `s3://bucket/data`). It need not exist."""
 
     uri: str
 
@@ -67,7 +67,7 @@ class Folder:
 
     @property
     def is_local(self) -> bool:
-        """Whether files here can be opened, mapped and renamed by the operating system."""
+        """True where the operating system can open, map and rename the files."""
         return isinstance(self.filesystem, LocalFileSystem)
 
     def __truediv__(self, name: str) -> Folder:
@@ -81,13 +81,13 @@ class Folder:
         return f"{self.path}/{name}"
 
     def local_path(self, name: str = "") -> Path:
-        """Path of a file here for the operating system; only where `is_local`."""
+        """Path of a file for the operating system. Raises ValueError unless `is_local`."""
         if not self.is_local:
             raise ValueError(f"{self.uri} is not on a local disk")
         return Path(self._inside(name) if name else self.path)
 
     def exists(self, name: str) -> bool:
-        """Whether a file or folder of that name is here."""
+        """True where a file or folder of this name exists in the folder."""
         return bool(self.filesystem.exists(self._inside(name)))
 
     def names(self) -> list[str]:
@@ -104,7 +104,7 @@ class Folder:
         return sorted(str(path)[len(self.path) + 1 :] for path in self.filesystem.find(start))
 
     def read(self, name: str) -> bytes:
-        """The whole of a small file. Raises FileNotFoundError."""
+        """The content of a small file. Raises FileNotFoundError."""
         target = self._inside(name)
         return Path(target).read_bytes() if self.is_local else cast(bytes, self.filesystem.cat_file(target))
 
@@ -117,9 +117,9 @@ class Folder:
         return {path[len(self.path) + 1 :]: int(entry["size"]) for path, entry in self._found(below).items()}
 
     def listing(self) -> list[ListedFile]:
-        """Everything below this folder that is no folder, sorted by name.
+        """All files below this folder, sorted by name.
 
-        Asks the filesystem once for every folder and, unless it lists neither times nor tags, for no file.
+        One request per folder; none per file, unless the filesystem lists neither times nor tags.
         """
         files = [
             ListedFile(path[len(self.path) + 1 :], int(told["size"]), self._version(path, told), told["type"] == "file")
@@ -128,7 +128,7 @@ class Folder:
         return sorted(files, key=lambda file: file.name)
 
     def _found(self, below: str = "") -> dict[str, dict[str, Any]]:
-        """What the filesystem tells of each file, by path."""
+        """The filesystem's description of each file, by path."""
         self.filesystem.invalidate_cache()
         start = self._inside(below) if below else self.path
         return cast("dict[str, dict[str, Any]]", self.filesystem.find(start, detail=True))
@@ -140,7 +140,7 @@ class Folder:
         return " ".join(tags) or str(self.filesystem.modified(path))
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a small file so that readers see the old one or the new one, never a part."""
+        """Write a small file atomically: readers see the old content or the new one."""
         target = self._inside(name)
         if not self.is_local:
             self.filesystem.pipe_file(target, data)
@@ -149,7 +149,7 @@ class Folder:
             temporary.replace(target)
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Write a small file unless one of that name is there; say whether this call wrote it."""
+        """Write a small file unless one of this name exists. Returns True if this call wrote it."""
         target = self._inside(name)
         try:
             if not self.is_local:
@@ -162,7 +162,7 @@ class Folder:
         return True
 
     def remove_interrupted_puts(self, older_than_seconds: float) -> None:
-        """Delete the temporary files that a process left here which was killed within `put`."""
+        """Delete the temporary files of processes that were killed within `put`."""
         if not self.is_local:
             return
         for name in self.find():
@@ -175,7 +175,7 @@ class Folder:
 
     @contextmanager
     def create(self, name: str) -> Generator[IO[bytes]]:
-        """Open a new file for writing; on disk when it is closed. Not atomic: for files no reader knows of yet."""
+        """Open a new file for writing; synced to disk when closed. Not atomic: for files that no reader knows yet."""
         target = self._inside(name)
         if self.is_local:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ class Folder:
             yield cast("IO[bytes]", file)
 
     def remove(self, name: str) -> None:
-        """Delete a file or a whole folder inside this one; quiet where it is gone already."""
+        """Delete a file or folder inside this one. Does nothing where it does not exist."""
         target = self._inside(name)
         try:
             self.filesystem.rm(target, recursive=True)
@@ -201,7 +201,7 @@ class Folder:
 
 
 def read_uri(uri: str) -> bytes:
-    """The whole of a small file that a person names (`/data/list.txt`, `list.txt`, `s3://bucket/list.txt`).
+    """The content of a small file that a user names (`/data/list.txt`, `list.txt`, `s3://bucket/list.txt`).
 
     Raises OSError, FileNotFoundError where there is none, and ValueError for a URI that fsspec cannot read.
     """
@@ -211,7 +211,7 @@ def read_uri(uri: str) -> bytes:
 
 @contextmanager
 def _written(target: Path, data: bytes) -> Generator[Path]:
-    """A temporary file beside the target that holds the data, on disk; gone afterwards."""
+    """A temporary file beside the target with the data, synced to disk; deleted on exit."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:

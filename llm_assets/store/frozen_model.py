@@ -1,6 +1,6 @@
-"""A quality model in memory: the files of it as its own library reads them.
+"""A quality model in memory: the files that the model's own library reads.
 
-Guarantees that equal digests mean equal models. Where models are kept is not its business, nor how they score.
+Guarantees that equal digests mean equal models. `store.models` keeps models, `stages/clean/quality` scores with them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import blake3
 
 
 class ModelKind(StrEnum):
-    """The library whose files a model consists of."""
+    """The library that reads the files of a model."""
 
     FASTTEXT = "fasttext"
     TRANSFORMERS = "transformers"
@@ -24,7 +24,7 @@ class ModelKind(StrEnum):
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A model in memory: its kind, how it is used (`settings`, JSON), and the content of its files by name."""
+    """A model in memory: its kind, the `settings` of its use (JSON), and the content of its files by name."""
 
     kind: ModelKind
     settings: Mapping[str, Any]

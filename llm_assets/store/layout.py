@@ -1,13 +1,13 @@
-"""Where everything is below the root: the one place that knows the folder names.
+"""Paths below the root of the store: the only module that knows the folder names.
 
-<root>/landing/<source>/<snapshot>/*                  what arrives (elsewhere, where a source says so)
+<root>/landing/<source>/<snapshot>/*                  arriving files (or another folder that a source names)
 <root>/sources/<source>/{raw,cleaned,deduped}/        Delta tables
 <root>/sources/<source>/{tokenized,packed}/<snapshot>/    token sets and shard sets
 <root>/sources/<source>/order/                        the order in which snapshots were registered
 <root>/tokenizers/<name>/
 <root>/models/<name>/                                 quality models
 <root>/mixtures/<name>/<version>/                     shard sets in training order
-<root>/reports/<mixture>/<kind>/<version>/            what was found out about a version
+<root>/reports/<mixture>/<kind>/<version>/            reports on a version
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Store:
 
     @property
     def landing(self) -> Folder:
-        """Where files arrive, unless a source names another place."""
+        """The folder in which files arrive, unless a source names another one."""
         return self.root / "landing"
 
     def source(self, source: str) -> Folder:
-        """All that is kept of one source."""
+        """The folder of one source."""
         return self.root / f"sources/{source}"
 
     def documents(self, source: str, stage: str, schema: pa.Schema) -> DocumentTable:
@@ -74,7 +74,7 @@ class Store:
 
     @property
     def refusals(self) -> Refusals:
-        """What failed a blocking check."""
+        """Records of partitions that failed a blocking check."""
         return Refusals(self.root / "refusals")
 
     def order(self, source: str) -> SnapshotOrder:

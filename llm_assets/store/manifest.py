@@ -1,7 +1,7 @@
-"""The manifest: what one committed partition is, where it came from, and its ledger.
+"""The manifest of a committed partition: its identity, code version, inputs, digest and ledger.
 
-Guarantees that a partition's manifest becomes visible in the same step as its data. Whether the partition is
-still up to date is a comparison of fingerprints; who makes that comparison is not decided here.
+Guarantees that a manifest becomes visible in the same step as its data. A partition is up to date where its fingerprint
+equals that of a new one (`Link.state`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llm_assets.store.ledger import Ledger
 
 @dataclass(frozen=True)
 class Input:
-    """One committed partition that was read: its digest, and the generation that held those bytes."""
+    """A committed partition that was read: its digest, and the generation that held these bytes."""
 
     digest: str
     generation: str
@@ -25,9 +25,9 @@ class Input:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a partition is: `asset` (`docs/cleaned`), partition, content digest, inputs, ledger.
+    """The description of a partition: asset key (`docs/cleaned`), partition, digest of its content, inputs, ledger.
 
-    `inputs` maps `asset[partition]` to what was read of it. `details` holds what one stage alone needs: JSON.
+    `inputs` maps `asset[partition]` to its digest and generation. `details` is JSON that only the stage itself reads.
     """
 
     asset: str
@@ -41,17 +41,17 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """See `partition_name`."""
+        """`asset[partition]`, see `partition_name`."""
         return partition_name(self.asset, self.partition)
 
     @property
     def as_input(self) -> Input:
-        """What a partition made from this one records of it."""
+        """This partition as an input of another one."""
         return Input(self.digest, self.generation)
 
     @property
     def fingerprint(self) -> str:
-        """Names code, parameters and inputs: equal fingerprints mean equal bytes."""
+        """Hash of code version, parameters and inputs: equal fingerprints mean equal content."""
         return fingerprint(self.code_version, {name: value.digest for name, value in self.inputs.items()})
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Manifest:
 
 
 def partition_name(asset: str, partition: str) -> str:
-    """`docs/raw[2026-01]`; of an asset without partitions its own name."""
+    """`docs/raw[2026-01]`; for an asset without partitions, the asset key."""
     return f"{asset}[{partition}]" if partition else asset
 
 
@@ -94,28 +94,28 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def fingerprint(code_version: str, input_digests: Mapping[str, str]) -> str:
-    """A hash over the code version and the digests of all inputs by name."""
+    """Hash over the code version and the digests of all inputs by name: 128 bits in hexadecimal."""
     text = json.dumps([code_version, sorted(input_digests.items())])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class Staged(Protocol):
-    """A partition that is written but that no reader sees yet."""
+    """A written partition that is not committed, so no reader sees it."""
 
     @property
     def manifest(self) -> Manifest:
-        """What the partition will be."""
+        """The manifest with which it will be committed."""
         ...
 
     @property
     def uri(self) -> str:
-        """Where readers will find it."""
+        """The URI at which readers will find it."""
         ...
 
     def commit(self) -> None:
-        """Make it what readers see, in one step."""
+        """Make it visible to readers, in one atomic step."""
         ...
 
     def discard(self) -> None:
-        """Delete what was written. Readers never saw it."""
+        """Delete the staged files."""
         ...

@@ -1,7 +1,7 @@
-"""Quality models at rest: the files of a model as its own library reads them, and what is known about it.
+"""Quality models at rest: the files that a model's own library reads, with settings and manifest.
 
-Guarantees that a model appears complete or not at all, and never changes: `model.json` is written last, is the
-commit, and of two that are committed at once the first stays. What a model is for is not known here.
+Guarantees that a model appears complete or not at all, and never changes: writing `model.json`, last, is the commit;
+of two concurrent commits the first one stays.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ MODEL = "model.json"
 
 
 class FrozenModelError(RuntimeError):
-    """A model was committed where there is another one already."""
+    """Another model is committed here already."""
 
 
 class DamagedModelError(RuntimeError):
-    """The files of a committed model are not what was committed."""
+    """The files of a committed model are missing or were changed."""
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A committed model. Its files are read when they are asked for."""
+    """A committed model; `load` reads its files."""
 
     folder: Folder
     manifest: Manifest
@@ -47,7 +47,7 @@ class StoredModel:
         return StoredModel(folder, manifest, ModelKind(about["kind"]), about["settings"], tuple(about["files"]))
 
     def load(self) -> FrozenModel:
-        """The model with its files. Raises DamagedModelError where they are not those that were committed."""
+        """The model with its files. Raises DamagedModelError where they differ from those that were committed."""
         digest = self.manifest.digest
         try:
             files = {name: self.folder.read(f"{digest}/{name}") for name in self.names}
@@ -61,7 +61,7 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class StagedModel:
-    """A model in memory that no reader sees yet. `manifest.digest` is the digest of `model`."""
+    """A model in memory, not committed. `manifest.digest` is the digest of `model`."""
 
     folder: Folder
     model: FrozenModel
@@ -73,7 +73,7 @@ class StagedModel:
         return self.folder.uri
 
     def commit(self) -> None:
-        """Put the files, `model.json` last. Raises FrozenModelError where there is another model."""
+        """Write the files, `model.json` last. Raises FrozenModelError where another model is committed."""
         digest = self.manifest.digest
         stored = StoredModel.open(self.folder)
         if stored is None:
@@ -95,4 +95,4 @@ class StagedModel:
         return json.dumps(about, indent=1).encode()
 
     def discard(self) -> None:
-        """Nothing was written."""
+        """Do nothing: no file was written."""

@@ -1,7 +1,7 @@
-"""Files that a person names in a declaration: read whole, and told apart by their content.
+"""Files that a user names in a declaration: read whole, and identified by a digest of their content.
 
-Guarantees that a digest is that of the content. Within a process, a file whose size and times, or whose tag in an
-object store, are as they were when it was read last is not read again to tell its digest.
+Guarantees that a digest is that of the current content. A process does not read a file again for its digest while size
+and times (or the ETag, in an object store) are those of the last read.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from fsspec.implementations.local import LocalFileSystem
 Identity = tuple[str, ...]
 
 _RACY_SECONDS: Final = 2.0
-"""A file changed so lately may change again without another time of change: FAT counts them in steps of two seconds."""
+"""A file changed this recently may change again within the same timestamp: FAT has steps of two seconds."""
 
 _digests: dict[str, tuple[Identity, str]] = {}
-"""By URI, how a file was described when it was read last, and the digest of what was read."""
+"""URI → identity of the file when it was read last, and the digest of its content."""
 
 
 class NamedFileError(ValueError):
-    """A file that a person named and that cannot be read."""
+    """A file named by a user cannot be read. The message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class NamedFile:
-    """The whole content of a file, and where it came from, to say so."""
+    """The content of a file, and its URI for messages."""
 
     uri: str
     data: bytes = field(repr=False)
@@ -58,13 +58,13 @@ def read_named(uri: str) -> NamedFile:
 
 
 def digest_of(uri: str) -> str:
-    """`NamedFile.digest` of what is at the URI now. Raises as `read_named`."""
+    """The digest of the file at the URI now. Raises what `read_named` raises."""
     known, identity = _digests.get(uri), _identity(uri)
     return known[1] if known is not None and known[0] == identity else read_named(uri).digest
 
 
 def _identity(uri: str) -> Identity | None:
-    """What tells a content of the file from others; None where the filesystem could tell the same of another one."""
+    """A value that changes with the content of the file; None where the filesystem has none that is reliable."""
     with _named(uri) as (filesystem, path):
         if isinstance(filesystem, LocalFileSystem):
             return _local_identity(Path(path))
@@ -83,7 +83,7 @@ def _local_identity(path: Path) -> Identity | None:
 
 @contextmanager
 def _named(uri: str) -> Generator[tuple[Any, str]]:
-    """The filesystem, and the path in it; errors within name the file."""
+    """The filesystem and the path in it. Errors raised within become NamedFileError, naming the file."""
     try:
         filesystem, path = fsspec.url_to_fs(uri)
         yield filesystem, str(path)

@@ -1,8 +1,8 @@
-"""Which process wrote something, and whether it still lives.
+"""Identifies the process that wrote something, and tells whether it is still alive.
 
-Guarantees that a living process is never taken for a dead one: not after a step of the system clock, not by a
-container that sees other process numbers, not when the number has gone to another process. Where it cannot be
-asked (another host, another boot, another container), that is the answer, and what then is decided elsewhere.
+Guarantees that a living process is never taken for dead: neither after a change of the system clock, nor by a container
+with its own process numbers, nor when the number was reused. Where that cannot be known (another host, boot or
+container), the answer is None, and the caller decides.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import psutil
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
 _TOLERANCE_SECONDS = 2.0
-"""The kernel tells its boot time in whole seconds, which jitter by one."""
+"""The kernel reports its boot time in whole seconds, with a jitter of one."""
 
 
 @dataclass(frozen=True)
 class WriterProcess:
-    """A process: the place where its number means something, the number, and when it began, in seconds since boot."""
+    """A process: its place (host, boot and PID namespace), its number, and its start in seconds since boot."""
 
     place: str
     number: int
@@ -32,11 +32,11 @@ class WriterProcess:
 
     @staticmethod
     def this() -> WriterProcess:
-        """The process that calls."""
+        """The calling process."""
         return WriterProcess(_place(), os.getpid(), _began(psutil.Process()))
 
     def is_dead(self) -> bool | None:
-        """Whether the process is gone; None where that cannot be known from here."""
+        """True where the process has ended; None where that cannot be known from here."""
         if self.place != _place():
             return None
         try:
@@ -58,7 +58,7 @@ class WriterProcess:
 
 
 def _began(process: psutil.Process) -> float:
-    """Since boot, unlike `create_time` alone, does not change when the clock is set."""
+    """Start in seconds since boot: unlike `create_time` alone, not changed by setting the clock."""
     return process.create_time() - psutil.boot_time()
 
 

@@ -1,7 +1,7 @@
-"""Reads of any bytes of a shard, made of reads of whole blocks, for sources that cannot be mapped.
+"""Reads byte ranges of a shard through whole checked blocks, for sources that cannot be memory-mapped.
 
-Guarantees that the blocks at the ends of a read, which the reads beside it share with it, are not fetched again while
-they are in memory, and that this memory stays bounded. Whoever fetches blocks has checked them.
+Guarantees that the blocks at the ends of a read, which neighbouring reads share, are not fetched again while they are
+in memory, and that this memory is bounded. The `fetch` function checks the blocks.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from llm_assets.store.shards.checks import ShardBlocks
 
 Fetch = Callable[[int, int, NDArray[np.uint8]], None]
-"""Puts the checked bytes of blocks from one number to another (exclusive) into an array of their size."""
+"""Writes the checked bytes of blocks `first` to `last` (exclusive) into an array of their size."""
 
 
 class RecentBlocks:
-    """Blocks that were read last, up to so many bytes. Thread-safe, for one process."""
+    """An LRU cache of blocks, up to `most_bytes` bytes. Thread-safe; not for use across a fork."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -29,9 +29,9 @@ class RecentBlocks:
         self._changing = threading.Lock()
 
     def read(self, key: Hashable, shard: ShardBlocks, start: int, stop: int, fetch: Fetch) -> NDArray[np.uint8]:
-        """Bytes `start` to `stop` (exclusive) of a shard known by `key`, read-only.
+        """Bytes `start` to `stop` (exclusive) of the shard with this `key`, read-only.
 
-        `fetch` is called at most once, for all blocks from the first to the last one that is not in memory.
+        Calls `fetch` at most once, for all blocks from the first to the last one that is not in memory.
         Raises ShardTruncatedError beyond the end of the shard, and what `fetch` raises.
         """
         first, last = shard.holding(start, stop)

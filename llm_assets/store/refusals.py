@@ -1,7 +1,7 @@
-"""Refusals: partitions that were made but failed a blocking check, so that they were not committed.
+"""Refusals: records of partitions that failed a blocking check and were therefore not committed.
 
-Guarantees one record per asset and partition, replaced by the next attempt and removed by a commit. It tells people
-and schedulers why something is not there; whether to try again is theirs to decide.
+Guarantees one record per asset and partition, replaced by the next attempt and removed by a commit. It tells people and
+sensors why a partition is missing; they decide whether to try again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llm_assets.store.folder import Folder
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a partition was not committed: the checks it failed, by name, and what each found."""
+    """The checks that a partition failed, by name, each with its message, and the partition's fingerprint."""
 
     asset: str
     partition: str
@@ -30,15 +30,15 @@ class Refusals:
     folder: Folder
 
     def record(self, refusal: Refusal) -> None:
-        """Put a refusal in place of an earlier one of the same partition."""
+        """Write a refusal, in place of an earlier one of the same partition."""
         self.folder.put(_name(refusal.asset, refusal.partition), json.dumps(vars(refusal), indent=1).encode())
 
     def clear(self, asset: str, partition: str) -> None:
-        """The partition was committed."""
+        """Remove the refusal of a partition, once it is committed."""
         self.folder.remove(_name(asset, partition))
 
     def get(self, asset: str, partition: str) -> Refusal | None:
-        """The refusal of a partition, if its last attempt was refused."""
+        """The refusal of a partition; None where its last attempt was not refused."""
         try:
             return Refusal(**json.loads(self.folder.read(_name(asset, partition))))
         except FileNotFoundError:

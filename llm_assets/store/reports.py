@@ -1,7 +1,6 @@
-"""Reports at rest: what was found out about a partition of something else, as one small JSON file.
+"""Reports at rest: results about a partition of another asset, as one small JSON file with its manifest.
 
-Guarantees that a report appears complete or not at all, and that its manifest comes with it. What it says is the
-business of whoever made it.
+Guarantees that a report appears complete or not at all. The stage that makes a report defines its content.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ REPORT = "report.json"
 
 
 class DamagedReportError(RuntimeError):
-    """A report is not what was committed."""
+    """The file of a committed report was changed."""
 
 
 def report_digest(results: Mapping[str, Any]) -> str:
-    """Digest of the results of a report: JSON, whatever the order of the names."""
+    """Digest of the results of a report as JSON, independent of the order of names."""
     return blake3.blake3(json.dumps(results, sort_keys=True).encode()).hexdigest(length=16)
 
 
 @dataclass(frozen=True)
 class StoredReport:
-    """A committed report. `results` follow from the inputs, `measured` (times and their like) do not: both JSON."""
+    """A committed report, both parts JSON: `results` follow from the inputs, `measured` (such as times) do not."""
 
     manifest: Manifest
     results: Mapping[str, Any]
@@ -47,15 +46,19 @@ class StoredReport:
             content: dict[str, Any] = json.loads(data)
             report = StoredReport(Manifest.from_dict(content["manifest"]), content["results"], content["measured"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DamagedReportError(f"{folder.uri}/{REPORT} is no report: {error!r}") from error
+            raise DamagedReportError(
+                f"{folder.uri}/{REPORT} is not a report ({error!r}): delete it and make it again"
+            ) from error
         if report_digest(report.results) != report.manifest.digest:
-            raise DamagedReportError(f"{folder.uri}/{REPORT} was changed: its results do not have the digest it names")
+            raise DamagedReportError(
+                f"{folder.uri}/{REPORT} was changed: its results do not match its digest. Delete it and make it again"
+            )
         return report
 
 
 @dataclass(frozen=True)
 class StagedReport:
-    """A report in memory that no reader sees yet. `manifest.digest` is the digest of `results`."""
+    """A report in memory, not committed. `manifest.digest` is the digest of `results`."""
 
     folder: Folder
     results: Mapping[str, Any]
@@ -69,13 +72,13 @@ class StagedReport:
 
     @property
     def data(self) -> bytes:
-        """The file as it will be."""
+        """The bytes of the file."""
         content = {"manifest": self.manifest.as_dict(), "results": self.results, "measured": self.measured}
         return json.dumps(content, indent=1).encode()
 
     def commit(self) -> None:
-        """Put the file: it takes the place of an earlier report at once."""
+        """Write the file, which replaces an earlier report atomically."""
         self.folder.put(REPORT, self.data)
 
     def discard(self) -> None:
-        """Nothing was written."""
+        """Do nothing: no file was written."""

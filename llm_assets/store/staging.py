@@ -1,8 +1,8 @@
-"""Attempts: who is writing which generation of a partition, so that what a dead writer left can be swept.
+"""Attempts: records of the process that writes a generation of a partition, so that files of dead ones are deleted.
 
-Every attempt to make a partition writes under a generation of its own, and is on record while it lasts. Guarantees
-that only files of attempts that are over and were never committed are deleted, whoever else is writing or
-committing at that moment. What a commit is belongs to the table or the set that is written.
+Every attempt to make a partition writes under a generation of its own and has a record until it ends. Guarantees that
+only files of attempts that ended without a commit are deleted, whatever other processes write or commit meanwhile. The
+table or set that is written defines its commit.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from llm_assets.store.process import WriterProcess
 ATTEMPTS = "_attempts"
 _GENERATION = re.compile(r"[0-9a-f]{12}")
 ABANDONED_AFTER_SECONDS = 24 * 3600.0
-"""A writer on another host cannot be asked whether it lives: after this time it is taken for dead."""
+"""Whether a writer on another host is alive cannot be known: after this time it counts as dead."""
 
 Committed = Callable[[], Collection[str]]
-"""The generations whose files are not to be deleted, since readers may see them; asked when it matters."""
+"""Returns the generations whose files readers may see, which must not be deleted; called at each decision."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at writing below `folder`: everything it writes has `generation` in its path.
+    """One attempt at writing below `folder`; all its files have `generation` in their path.
 
-    As a context manager it deletes what it wrote where the block raises anything.
+    As a context manager it deletes these files where the block raises anything.
     """
 
     folder: Folder
@@ -46,33 +46,35 @@ class Attempt:
             self.discard()
 
     def end(self) -> None:
-        """Say that the attempt is over: committed, or its files deleted."""
+        """Remove the record of the attempt, once it is committed or its files are deleted."""
         self.folder.remove(f"{ATTEMPTS}/{self.generation}.json")
 
     def discard(self) -> None:
-        """Delete all that the attempt wrote, unless it was committed: then readers have it, and it stays."""
+        """Delete the files of the attempt, unless it was committed, and end it."""
         if self.generation not in self.committed():
             _remove_generation(self.folder, self.generation)
         self.end()
 
 
 class LostFilesError(RuntimeError):
-    """Files of a staged generation are not there any more, or not as they were written."""
+    """Files of a staged generation are missing, or have another size than was written."""
 
 
 def check_complete(folder: Folder, below: str, sizes: Mapping[str, int]) -> None:
-    """See, before a commit, that files below `folder` have the sizes in bytes they were written with.
+    """Check, before a commit, that the files below `folder` have the sizes in bytes with which they were written.
 
-    Raises LostFilesError. It happens where this process was taken for dead, or somebody deleted them.
+    Raises LostFilesError. The files are gone where this process was taken for dead, or somebody deleted them.
     """
     found = folder.sizes(below)
     lost = [name for name, size in sizes.items() if found.get(name) != size]
     if lost:
-        raise LostFilesError(f"not committed: {len(lost)} staged files below {folder.uri} are gone, first {lost[0]}")
+        raise LostFilesError(
+            f"not committed: {len(lost)} staged files below {folder.uri} are gone, the first is {lost[0]}. Run it again"
+        )
 
 
 def begin(folder: Folder, committed: Committed) -> Attempt:
-    """Register a new attempt by this process, after sweeping what dead attempts left."""
+    """Register a new attempt of this process, after deleting the files of dead attempts."""
     sweep(folder, committed)
     generation = secrets.token_hex(6)
     record = {"process": WriterProcess.this().as_dict(), "began": time.time()}
@@ -81,7 +83,7 @@ def begin(folder: Folder, committed: Committed) -> Attempt:
 
 
 def begin_in_set(folder: Folder, live: Callable[[], str | None]) -> Attempt:
-    """Register an attempt in a folder whose generations are sub-folders, of which readers see `live`.
+    """Register an attempt in a folder whose generations are sub-folders; `live` returns the one that readers see.
 
     Deletes what dead attempts left, and generations that an earlier commit superseded.
     """
@@ -101,7 +103,7 @@ def begin_in_set(folder: Folder, live: Callable[[], str | None]) -> Attempt:
 
 
 def sweep(folder: Folder, committed: Committed) -> None:
-    """Delete what dead attempts left below `folder`."""
+    """Delete the files of dead attempts below `folder`."""
     for generation in _on_record(folder):
         if _is_over(folder, generation):
             Attempt(folder, generation, committed).discard()
@@ -115,7 +117,7 @@ def _on_record(folder: Folder) -> Iterator[str]:
 
 
 def _is_over(folder: Folder, generation: str) -> bool:
-    """Whether the attempt's process is gone. If its record is, it has ended by itself."""
+    """True where the attempt's process is dead. Without a record the attempt has ended by itself: False."""
     try:
         record = json.loads(folder.read(f"{ATTEMPTS}/{generation}.json"))
     except FileNotFoundError:

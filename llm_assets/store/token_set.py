@@ -1,7 +1,7 @@
 """Token sets: the token ids of every document of one snapshot, one Arrow IPC file per part.
 
-Guarantees that `index.json`, written last, names only complete files; ids lie uncompressed, so packing maps
-them instead of reading them. Rows of fixed length, which a trainer reads, are shard sets (`store.shards`).
+Guarantees that `index.json`, written last, names only complete files. Ids are uncompressed, so that packing can map
+them into memory. The fixed-length rows that a trainer reads are shard sets (`store.shards`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class TokenFile:
-    """One file: path below the set, part number, documents, tokens, bytes."""
+    """A file of a token set: path below the set, part number, documents, tokens, size in bytes."""
 
     path: str
     part: int
@@ -36,14 +36,14 @@ class TokenFile:
 
 @dataclass(frozen=True)
 class TokenFiles:
-    """The parts of one generation of a token set, staged or committed."""
+    """The files of one generation of a token set, staged or committed."""
 
     folder: Folder
     dtype: str
     parts: tuple[TokenFile, ...]
 
     def table(self, part: TokenFile) -> pa.Table:
-        """A part, memory-mapped where the set is on a local disk."""
+        """The table of a part, memory-mapped where the set is on a local disk."""
         if self.folder.is_local:
             with pa.memory_map(str(self.folder.local_path(part.path))) as source:
                 return pa.ipc.open_file(source).read_all()
@@ -94,7 +94,7 @@ class TokenSet(TokenFiles):
 
 @dataclass(frozen=True)
 class StagedTokenSet(TokenFiles):
-    """A token set that is complete, but that no reader sees yet."""
+    """A complete token set that is not committed, so no reader sees it."""
 
     attempt: Attempt
     manifest: Manifest
@@ -105,7 +105,7 @@ class StagedTokenSet(TokenFiles):
         return self.folder.uri
 
     def commit(self) -> None:
-        """Put `index.json`: from then on readers see this generation. Raises LostFilesError."""
+        """Write `index.json`, which makes this generation visible. Raises LostFilesError where files are gone."""
         check_complete(self.folder, self.attempt.generation, {part.path: part.size for part in self.parts})
         index = {
             "format": FORMAT,
@@ -140,14 +140,14 @@ class TokenFileWriter:
         self._tokens += len(batch.column("input_ids").flatten())
 
     def close(self) -> TokenFile:
-        """Finish the file and describe it."""
+        """Finish the file and return its description."""
         self._open.close()
         size = self._folder.size(self._path)
         return TokenFile(self._path, self._part, self._documents, self._tokens, size)
 
 
 def begin_token_set(folder: Folder) -> Attempt:
-    """Start an attempt, after deleting what dead attempts left and what was superseded earlier."""
+    """Start an attempt, after deleting the files of dead attempts and superseded generations."""
 
     def live() -> str | None:
         tokens = TokenSet.open(folder)

@@ -1,7 +1,7 @@
-"""Tokenizers at rest: `tokenizer.json`, which other libraries load as it is, and what is known about it.
+"""Tokenizers at rest: `tokenizer.json`, in the format of Hugging Face tokenizers, with its manifest.
 
-Guarantees that `tokenizer.json` appears complete or not at all, and never changes: it is written last, is the
-commit, and of two that are committed at once the first stays.
+Guarantees that `tokenizer.json` appears complete or not at all, and never changes: writing it, last, is the commit; of
+two concurrent commits the first one stays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOKENIZER = "tokenizer.json"
 
 
 class FrozenTokenizerError(RuntimeError):
-    """A tokenizer was committed where there is another one already."""
+    """Another tokenizer is committed here already."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class StoredTokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the tokenizer: what shard sets are stamped with."""
+        """Digest of the tokenizer, which shard sets record."""
         return self.manifest.digest
 
     @staticmethod
@@ -47,7 +47,7 @@ class StoredTokenizer:
 
 @dataclass(frozen=True)
 class StagedTokenizer:
-    """A tokenizer in memory, that no reader sees yet."""
+    """A tokenizer in memory, not committed."""
 
     folder: Folder
     json_text: str
@@ -59,16 +59,16 @@ class StagedTokenizer:
         return self.folder.uri
 
     def commit(self) -> None:
-        """Put the two files, `tokenizer.json` last. Raises FrozenTokenizerError where there is another one."""
+        """Write two files, `tokenizer.json` last. Raises FrozenTokenizerError where another tokenizer is committed."""
         self.folder.put(_about(self.json_text), json.dumps({"manifest": self.manifest.as_dict()}, indent=1).encode())
         data = self.json_text.encode()
         if not self.folder.put_new(TOKENIZER, data) and self.folder.read(TOKENIZER) != data:
             raise FrozenTokenizerError(f"another run has made {self.manifest.asset} meanwhile, and it stays as it is")
 
     def discard(self) -> None:
-        """Nothing was written."""
+        """Do nothing: no file was written."""
 
 
 def _about(json_text: str) -> str:
-    """The file beside a `tokenizer.json` with its manifest: one for each content."""
+    """Name of the file with the manifest of a `tokenizer.json`, by its content."""
     return f"_about/{blake3.blake3(json_text.encode()).hexdigest(length=16)}.json"

@@ -60,5 +60,5 @@ def test_places_that_are_none_are_refused(snapshot: StagedSnapshot, places: list
 
 def test_there_may_be_none_of_a_disposition(snapshot: StagedSnapshot) -> None:
     assert list(snapshot.take("quarantined", np.empty(0, np.int64))) == []
-    with pytest.raises(IndexError, match="there are 0 quarantined rows"):
+    with pytest.raises(IndexError, match="there is no quarantined row 0"):
         list(snapshot.take("quarantined", np.array([0])))

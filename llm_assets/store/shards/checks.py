@@ -1,7 +1,7 @@
-"""What the bytes of a shard must be: its size and a checksum of each block, sealed to the set that they belong to.
+"""Checksums of a shard's blocks and its size, in a record that is sealed to one shard of one set.
 
-Guarantees that bytes which pass are those that were written at that place of that shard of that set: a shard or a
-record from elsewhere does not pass. Where bytes are read, and when they are checked, is not known here.
+Guarantees that bytes which pass were written at this place of this shard of this set: a shard or record of another set,
+or another shard, does not pass. `files` reads the bytes and decides when to check them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from llm_assets.store.shards.index import ShardCorruptError, ShardSetIndex, ShardTruncatedError
 
 _HEAD = 2
-"""Values of a record before the checksums: the seal and the size of the shard."""
+"""Values of a record before the checksums: the seal, and the size of the shard."""
 _VALUE = 8
 
 
@@ -25,8 +25,8 @@ _VALUE = 8
 class ShardBlocks:
     """The blocks of one shard as they were written.
 
-    `uri` is that of the file, `size` its bytes. `blocks` (uint64) are xxh3_64 of each `block_bytes` bytes, the last
-    ones fewer.
+    `uri` names the file, `size` is its length in bytes. `blocks` (uint64 [blocks]) are xxh3_64 of each `block_bytes`
+    bytes; the last block may be shorter.
     """
 
     uri: str
@@ -45,9 +45,9 @@ class ShardBlocks:
         return first * self.block_bytes, min(self.size, last * self.block_bytes)
 
     def check(self, first: int, data: memoryview, where: str = "") -> None:
-        """See that these are the bytes of whole blocks from block `first` on.
+        """Compare the bytes of whole blocks, from block `first` on, with their checksums.
 
-        Raises ShardCorruptError, naming the file, the block, its first byte, and `where` it was read if that is said.
+        Raises ShardCorruptError, naming the file, the block, its first byte, and `where` it was read, if given.
         """
         for block, start in enumerate(range(0, len(data), self.block_bytes), first):
             if xxhash.xxh3_64_intdigest(data[start : start + self.block_bytes]) != int(self.blocks[block]):
@@ -56,7 +56,7 @@ class ShardBlocks:
 
 
 def check_size(file: str, size: int, written: int) -> None:
-    """See that a file is as long as it was written. Raises ShardTruncatedError, ShardCorruptError."""
+    """Compare the size of a file with the written one. Raises ShardTruncatedError or, if longer, ShardCorruptError."""
     if size < written:
         raise ShardTruncatedError(file, f"has {size} bytes of {written}")
     if size > written:
@@ -64,22 +64,22 @@ def check_size(file: str, size: int, written: int) -> None:
 
 
 def block_checksums(data: memoryview, block_bytes: int) -> NDArray[np.uint64]:
-    """xxh3_64 of each block of a shard."""
+    """xxh3_64 of each block of a shard, uint64 [blocks]."""
     starts = range(0, len(data), block_bytes)
     return np.array([xxhash.xxh3_64_intdigest(data[start : start + block_bytes]) for start in starts], np.uint64)
 
 
 def record_values(block_counts: Sequence[int]) -> int:
-    """Values in the record of each shard of a set whose shards have so many blocks."""
+    """Number of values in the record of each shard, given the number of blocks of each."""
     return _HEAD + max(block_counts, default=0)
 
 
 def sealed_record(
     digest: str, rows_per_shard: int, shard: int, size: int, blocks: NDArray[np.uint64], values: int
 ) -> NDArray[Any]:
-    """What a set of that digest, in shards of so many rows, says of a shard: uint64 [values], little-endian.
+    """The record of a shard, little-endian uint64 [values]: seal, size in bytes, block checksums, then zeros.
 
-    A seal over what follows it, the size of the shard, the checksums of its blocks, and zeros.
+    The seal is a checksum of the rest, seeded by the set's digest, its rows per shard and the shard's number.
     """
     record = np.zeros(values, "<u8")
     record[1] = size
@@ -89,7 +89,7 @@ def sealed_record(
 
 
 def blocks_of(index: ShardSetIndex, uri: str, shard: int, record: bytes) -> ShardBlocks:
-    """What the record of a shard says, in the set at `uri`.
+    """The blocks of a shard of the set at `uri`, from its record.
 
     Raises ShardCorruptError, naming the table of shards, where it is not the record of that shard of that set.
     """
@@ -103,6 +103,6 @@ def blocks_of(index: ShardSetIndex, uri: str, shard: int, record: bytes) -> Shar
 
 
 def _seal(digest: str, rows_per_shard: int, shard: int, content: bytes) -> int:
-    """xxh3_64 of a record without its seal, seeded by what it is the record of."""
+    """xxh3_64 of a record without its seal, seeded by set, rows per shard and shard number."""
     seed = xxhash.xxh3_64_intdigest(f"{digest} {rows_per_shard} {shard}".encode())
     return xxhash.xxh3_64_intdigest(content, seed)

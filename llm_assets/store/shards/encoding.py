@@ -1,7 +1,7 @@
-"""Rows as the bytes of a shard, and the digest of rows.
+"""Encodes rows as the bytes of a shard, and computes the digest of rows.
 
-Guarantees that every shard of one encoder lays its rows out as `layout` says, row 0 at a multiple of 64 bytes,
-and that any Arrow reader can open it. Where the bytes go is not known here.
+Guarantees that every shard of an encoder has the buffers at the offsets of its `layout`, with row 0 at a multiple of 64
+bytes, and that any Arrow reader can open it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from llm_assets.store.shards.index import ShardLayout
 
 _ROW_ALIGNMENT = 64
 _MOST_VALUES = (1 << 31) - 1
-"""Arrow IPC wants the length of every array of a batch to fit in an int32."""
+"""Arrow IPC requires the length of every array of a batch to fit in an int32."""
 
 
 class ShardEncoder:
     """Encodes shards of up to `shard_bytes` bytes of token ids (at least one row).
 
-    Arrow aligns buffers to 8 bytes only, so the schema carries as many blanks as bring row 0 to a multiple of 64.
+    Arrow aligns buffers to 8 bytes only, so blanks in the schema's metadata move row 0 to a multiple of 64 bytes.
     """
 
     def __init__(self, sequence_length: int, dtype: np.dtype[Any], shard_bytes: int) -> None:
@@ -37,8 +37,8 @@ class ShardEncoder:
     def encode(self, input_ids: NDArray[Any], counts: NDArray[np.int32], lengths: NDArray[np.int32]) -> pa.Buffer:
         """The bytes of a shard of the rows `input_ids` [n, sequence_length], C-contiguous.
 
-        Row i has the next `counts[i]` of `lengths` as documents. Raises RuntimeError if Arrow laid the buffers out
-        otherwise than `layout` says, since nothing could read that.
+        The next `counts[i]` of `lengths` are the documents of row i. Raises RuntimeError where Arrow puts the buffers
+        elsewhere than `layout` says.
         """
         shard = _serialise(self._batch(self._schema, input_ids, counts, lengths))
         rows = len(counts)
@@ -95,7 +95,7 @@ def _serialise(batch: pa.RecordBatch) -> pa.Buffer:
 
 
 def _buffer_offsets(shard: pa.Buffer) -> tuple[int, int, int]:
-    """Where token ids, offsets and values of the lengths lie in the bytes of a shard."""
+    """Offsets in bytes of the token ids, and of the offsets and values of the document lengths."""
     with pa.ipc.open_file(shard) as reader:
         input_ids, lengths = reader.get_batch(0).columns
     buffers = (input_ids.buffers()[2], lengths.buffers()[1], lengths.buffers()[3])
@@ -104,21 +104,21 @@ def _buffer_offsets(shard: pa.Buffer) -> tuple[int, int, int]:
 
 
 class ContentDigest:
-    """blake3 of rows in order, whatever the files or batches they came in.
+    """blake3 of rows in order, independent of the division into files and batches.
 
-    It is the blake3 of: the header as JSON (keys sorted, no blanks), then the 32-byte blake3 digests of all token
-    ids (little-endian, padding included), of the number of documents of each row (int32) and of all lengths (int32).
+    It hashes the header as JSON (keys sorted, no blanks), then the 32-byte blake3 digests of all token ids
+    (little-endian, with padding), of the number of documents in each row (int32) and of all document lengths (int32).
     """
 
     def __init__(self) -> None:
         self._parts = (blake3(), blake3(), blake3())
 
     def update(self, input_ids: NDArray[Any], counts: NDArray[np.int32], lengths: NDArray[np.int32]) -> None:
-        """Add rows; arrays as for `ShardEncoder.encode`."""
+        """Add rows; the arrays are those of `ShardEncoder.encode`."""
         for digest, values in zip(self._parts, (input_ids, counts, lengths), strict=True):
             digest.update(np.ascontiguousarray(values).data.cast("B"))
 
     def hexdigest(self, **header: int | str) -> str:
-        """The digest of the rows added, under what the header says of them."""
+        """The digest of the header and the rows added so far."""
         content = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
         return blake3(content + b"".join(part.digest() for part in self._parts)).hexdigest()

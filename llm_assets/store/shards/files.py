@@ -1,8 +1,7 @@
-"""Bytes of the shards of a set: mapped where the operating system can, fetched by blocks elsewhere.
+"""Reads the bytes of a set's shards: memory-mapped on a local disk, fetched by blocks elsewhere.
 
-Guarantees that a read returns all the bytes asked for or raises an error that names the file, and that a process
-compares each block with its checksum before it hands out the first byte of it. Knows nothing of what the bytes mean.
-Reading through a cache on local disk: `llm_assets.loader.cache`.
+Guarantees that a read returns all bytes asked for or raises an error that names the file, and that a process compares
+each block with its checksum before it returns any byte of it. For a cache on local disk see `llm_assets.loader.cache`.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from llm_assets.store.shards.checks import ShardBlocks, blocks_of, check_size
 from llm_assets.store.shards.index import ShardMissingError, ShardSetIndex, ShardTruncatedError
 
 _MAPS_KEPT = 16
-"""Shards kept mapped. Their resident pages count as the process's memory, so not all of a large set."""
+"""Shards kept mapped. Not all of a large set, since their resident pages count as the process's memory."""
 _RECORDS_KEPT = 64
 _REMOTE_BYTES_KEPT = 8 << 20
-"""What is kept of a remote set: a batch of small rows needs the same blocks as the one before it."""
+"""Bytes of blocks kept of a remote set: consecutive small batches need the same block."""
 
 _Identity = tuple[int, int, int, int]
-"""Device, inode, size, and the time of the last change in nanoseconds: of a file that was not written since."""
+"""Device, inode, size in bytes, and time of the last change in nanoseconds: equal for an unchanged file."""
 
 
 class ShardFiles(Protocol):
-    """Where the bytes of shards come from."""
+    """A source of the bytes of shards."""
 
     def read(self, shard: int, start: int, stop: int) -> NDArray[np.uint8]:
         """Bytes `start` to `stop` (exclusive) of a shard, by number, read-only and compared with their checksums.
@@ -43,12 +42,12 @@ class ShardFiles(Protocol):
 
 
 def shard_files(folder: Folder, index: ShardSetIndex) -> ShardFiles:
-    """The shards of the set of a folder, read in the way that suits where it lies."""
+    """Reader for the shards of the set in a folder: mapped where it is local, remote elsewhere."""
     return MappedFiles(folder, index) if folder.is_local else RemoteFiles(folder, index)
 
 
 def file_sizes(folder: Folder) -> dict[str, int]:
-    """Sizes in bytes of the files directly in a folder, by name, from one listing; empty where it is not there."""
+    """Sizes in bytes of the files directly in a folder, by name, from one listing; empty where it does not exist."""
     folder.filesystem.invalidate_cache()
     try:
         entries = folder.filesystem.ls(folder.path, detail=True)
@@ -58,10 +57,10 @@ def file_sizes(folder: Folder) -> dict[str, int]:
 
 
 class MappedFiles:
-    """Shards on a local disk, each mapped when it is first read. Results are views of the mapping.
+    """Shards on a local disk, each mapped at its first read. Results are views of the mapping.
 
-    Which blocks are known to be right is remembered for as long as the file stays the same one, mapped or not: later
-    epochs come back to shards that were unmapped meanwhile.
+    Checked blocks are remembered while the file is unchanged, also when it is unmapped meanwhile, so that later epochs
+    do not check them again.
     """
 
     def __init__(self, folder: Folder, index: ShardSetIndex) -> None:
@@ -71,11 +70,11 @@ class MappedFiles:
         self._mapped: dict[int, _MappedShard] = {}
 
     def read(self, shard: int, start: int, stop: int) -> NDArray[np.uint8]:
-        """See `ShardFiles.read`."""
+        """Bytes `start` to `stop` of a shard: see `ShardFiles.read`."""
         mapped = self._mapped.pop(shard, None) or self._map(shard)
-        self._mapped[shard] = mapped  # as the last one; two threads may map a shard twice, which does no harm
+        self._mapped[shard] = mapped  # moved to the end; two threads may map a shard twice, which does no harm
         if len(self._mapped) > _MAPS_KEPT:
-            oldest, *_ = list(self._mapped)  # a copy, since another thread may change it meanwhile
+            oldest, *_ = list(self._mapped)  # a copy, since another thread may change the dict
             self._mapped.pop(oldest, None)
         return mapped.read(start, stop)
 
@@ -108,7 +107,7 @@ class MappedFiles:
 
 
 class _MappedShard:
-    """A mapped file, and for each of its blocks whether it is known to be right (1) or not yet (0).
+    """A mapped file, and a byte for each block: 1 where it was checked, else 0.
 
     Threads may check a block twice, which does no harm.
     """
@@ -122,7 +121,7 @@ class _MappedShard:
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         blocks, known = self._blocks, self._known
         first, last = blocks.holding(start, stop)
-        # what was cut off since it was mapped would end the process (SIGBUS); the call costs 0.5 µs
+        # reading past the end of a file truncated since would end the process (SIGBUS); the call costs 0.5 µs
         check_size(blocks.uri, self._mapping.size(), blocks.size)
         block = known.find(0, first, last)
         while block >= 0:
@@ -134,7 +133,7 @@ class _MappedShard:
 
 
 class RemoteFiles:
-    """Shards behind any fsspec filesystem, read by whole blocks."""
+    """Shards on any fsspec filesystem, read by whole blocks."""
 
     def __init__(self, folder: Folder, index: ShardSetIndex) -> None:
         self._index = index
@@ -147,9 +146,9 @@ class RemoteFiles:
         self._recent = RecentBlocks(_REMOTE_BYTES_KEPT)
 
     def read(self, shard: int, start: int, stop: int) -> NDArray[np.uint8]:
-        """See `ShardFiles.read`."""
+        """Bytes `start` to `stop` of a shard: see `ShardFiles.read`."""
         if self._process != os.getpid():
-            # a forked process has the filesystem object, but not the event loop thread that works for it
+            # a forked process has the filesystem object, but not its event loop thread
             self._start(Folder(self._folder.uri))
         blocks = self._blocks(shard)
 
@@ -175,7 +174,7 @@ class RemoteFiles:
 
 
 def _opened(folder: Folder, file: str) -> int:
-    """A descriptor of a local file."""
+    """Open a local file. Raises ShardMissingError."""
     try:
         return os.open(f"{folder.path}/{file}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
@@ -183,7 +182,9 @@ def _opened(folder: Folder, file: str) -> int:
 
 
 def _missing(folder: Folder, file: str) -> ShardMissingError:
-    return ShardMissingError(f"{folder.uri}/{file}", "the index names this file, but it is not there")
+    return ShardMissingError(
+        f"{folder.uri}/{file}", "the index names this file, but it does not exist: restore it, or write the set again"
+    )
 
 
 def _truncated(folder: Folder, file: str, start: int, stop: int, had: int) -> ShardTruncatedError:

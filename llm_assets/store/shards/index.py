@@ -1,8 +1,8 @@
-"""The index of a shard set: what the set is, and where in its shards each row lies, by arithmetic alone.
+"""The index of a shard set: its description, and the layout from which the place of every row is computed.
 
-Guarantees that an index is read as it was written or not at all (it carries its own checksum), and that its size
-and the cost of reading it do not depend on the number of rows or shards. What differs from shard to shard (size,
-checksums, counts) lies in a table beside the shards, with a record of each at a computed place.
+Guarantees that an index is read as it was written or not at all (it has a checksum of itself), and that its size and
+the cost of reading it do not depend on the number of rows or shards. Size, checksums and counts of single shards are in
+a table beside the shards, each at a computed offset.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OPENING_BYTES = len(_OPENING) + 32
 
 
 class ShardSetError(Exception):
-    """Something is wrong with a shard set. `file` is the file concerned."""
+    """A shard set is missing or damaged. `file` names the file, `problem` the reason."""
 
     def __init__(self, file: str, problem: str) -> None:
         super().__init__(file, problem)
@@ -35,36 +35,36 @@ class ShardSetError(Exception):
 
 
 class ShardSetMissingError(ShardSetError):
-    """There is no committed shard set: no index."""
+    """No shard set is committed: there is no index."""
 
 
 class IndexMalformedError(ShardSetError):
-    """The index is not what a writer of shard sets wrote."""
+    """The index differs from what was written."""
 
 
 class IndexVersionError(ShardSetError):
-    """The index has a format that another version of this package wrote."""
+    """The index has the format of another version of this package."""
 
 
 class ShardMissingError(ShardSetError):
-    """A file that the index names is not there."""
+    """A file that the index names does not exist."""
 
 
 class ShardTruncatedError(ShardSetError):
-    """A file is shorter than the index says."""
+    """A file is shorter than was written."""
 
 
 class ShardCorruptError(ShardSetError):
-    """A file holds other bytes than were written."""
+    """A file has other bytes than were written."""
 
 
 @dataclass(frozen=True)
 class ShardLayout:
-    """Where things lie in every shard of a set, in bytes from the start of the file.
+    """Offsets of the buffers in every shard of a set, in bytes from the start of the file.
 
-    All shards but the last hold `rows_per_shard` rows. A shard is an Arrow IPC file of one record batch, whose
-    buffers follow each other, each starting at a multiple of 8:
-    `input_ids` [rows, sequence_length], then int32 offsets [rows + 1] and int32 values of `document_lengths`.
+    All shards but the last have `rows_per_shard` rows. A shard is an Arrow IPC file of one record batch whose buffers
+    follow each other, each aligned to 8 bytes: `input_ids` [rows, sequence_length], then int32 offsets [rows + 1] and
+    int32 values of `document_lengths`.
     """
 
     rows_per_shard: int
@@ -72,7 +72,7 @@ class ShardLayout:
     row_stride: int
 
     def shard_count(self, rows: int) -> int:
-        """Number of shards of a set of `rows` rows."""
+        """Number of shards of a set with `rows` rows."""
         return -(-rows // self.rows_per_shard)
 
     def shard_rows(self, shard: int, rows: int) -> int:
@@ -80,7 +80,7 @@ class ShardLayout:
         return min(self.rows_per_shard, rows - shard * self.rows_per_shard)
 
     def within_shards(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-        """Rows `first` to `last` (exclusive), shard by shard: its number, and which of them are in it (first, last)."""
+        """Split rows `first` to `last` (exclusive) at shard boundaries: (shard, first, last) for each shard."""
         while first < last:
             shard = first // self.rows_per_shard
             stop = min(last, (shard + 1) * self.rows_per_shard)
@@ -88,11 +88,11 @@ class ShardLayout:
             first = stop
 
     def length_offsets_offset(self, shard_rows: int) -> int:
-        """Where the offsets of `document_lengths` start in a shard of so many rows."""
+        """Offset of the offsets of `document_lengths` in a shard of this many rows."""
         return _align(self.input_ids_offset + shard_rows * self.row_stride)
 
     def lengths_offset(self, shard_rows: int) -> int:
-        """Where the values of `document_lengths` start in a shard of so many rows."""
+        """Offset of the values of `document_lengths` in a shard of this many rows."""
         return _align(self.length_offsets_offset(shard_rows) + 4 * (shard_rows + 1))
 
 
@@ -102,7 +102,7 @@ def _align(offset: int) -> int:
 
 @dataclass(frozen=True)
 class CheckLayout:
-    """Where the table of shards says what the blocks of each shard are (`shard_checks`), in bytes from its start."""
+    """Offset of the records of `checks` in the table of shards, and the stride from one to the next, in bytes."""
 
     offset: int
     stride: int
@@ -115,7 +115,7 @@ class CheckLayout:
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of a set: a record of the table of shards. `file` is its name within the folder of the generation.
+    """A file of a set, as the table of shards describes it. `file` is its name in the folder of the generation.
 
     `checksum` is xxh3_128 (hex) of the whole file. The counts by source follow the order of the index.
     """
@@ -140,13 +140,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardSetIndex:
-    """What a shard set is.
+    """The description of a shard set.
 
-    `digest` is blake3 of the logical content (`shard_encoding.ContentDigest`): sets of one digest hold the same
-    rows in the same order, however they are divided into shards. `generation` is the folder of the files. `tokens`
-    counts the tokens of documents, without padding. `block_bytes` is what a checksum covers, `checks` where those are,
-    `table_checksum` is xxh3_128 of the table of shards that they are in.
-    `manifest` is what the maker of the set says about it; nothing here reads it.
+    `digest` is blake3 of the logical content (`encoding.ContentDigest`): sets with one digest have the same rows in the
+    same order, however they are divided into shards. `generation` is the folder of the files. `tokens` does not count
+    padding. `block_bytes` is the size of a checksummed block, `checks` the place of the checksums
+    in the table of shards, `table_checksum` xxh3_128 of that table. `manifest` is JSON for the maker of the set.
     """
 
     generation: str
@@ -182,7 +181,7 @@ class ShardSetIndex:
         return f"{self.generation}/{shard_name(shard)}"
 
     def to_bytes(self) -> bytes:
-        """The JSON of `index.json`. Raises ValueError or TypeError where the manifest has no JSON form."""
+        """The content of `index.json`. Raises ValueError or TypeError where the manifest has no JSON form."""
         content = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, allow_nan=False).encode()
         return _with_checksum(b'",' + content.removeprefix(b"{"))
 
@@ -206,12 +205,12 @@ class ShardSetIndex:
 
 
 def shard_name(shard: int) -> str:
-    """Name of a shard within the folder of its generation."""
+    """File name of a shard within the folder of its generation."""
     return f"shard-{shard:05d}.arrow"
 
 
 def _with_checksum(rest: bytes) -> bytes:
-    """The bytes of an index: the checksum, then all that it covers."""
+    """The bytes of an index: the checksum, then the content that it covers."""
     return _OPENING + xxhash.xxh3_128_hexdigest(rest).encode() + rest
 
 

@@ -1,7 +1,7 @@
-"""Rows on their way into a shard: checked, then gathered until they fill one.
+"""Validates rows and collects them until they fill a shard.
 
-Guarantees that what a shard is made of is sound: ids in the vocabulary, documents that fit their row, padding
-that is padding. Knows nothing of files.
+Guarantees that ids are in the vocabulary, that documents fit in their row, and that padding holds the pad id. Writes no
+files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True)
 class RowRules:
-    """What rows of one set must satisfy."""
+    """Parameters of a set that its rows are checked against."""
 
     sequence_length: int
     vocabulary_size: int
@@ -26,7 +26,7 @@ class RowRules:
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """Checked rows: token ids [n, sequence_length]; per row its number of documents, tokens and source; lengths."""
+    """Checked rows: token ids [n, sequence_length]; per row the number of documents, tokens and source; all lengths."""
 
     input_ids: NDArray[Any]
     counts: NDArray[np.int64]
@@ -38,7 +38,7 @@ class CheckedRows:
         return len(self.counts)
 
     def split(self, row: int) -> tuple[CheckedRows, CheckedRows]:
-        """The rows before `row`, and the others."""
+        """The rows before `row`, and the rest."""
         cut = int(self.counts[:row].sum())
         return (
             CheckedRows(
@@ -51,7 +51,7 @@ class CheckedRows:
 
 
 class PendingRows:
-    """Room for the rows of one shard. Copies what it is given."""
+    """A buffer for the rows of one shard; copies the rows that are added."""
 
     def __init__(self, capacity: int, sequence_length: int, dtype: np.dtype[Any]) -> None:
         self._input_ids = np.empty((capacity, sequence_length), dtype)
@@ -66,7 +66,7 @@ class PendingRows:
 
     @property
     def room(self) -> int:
-        """Rows that still fit."""
+        """Number of rows that still fit."""
         return len(self._counts) - self._filled
 
     def add(self, rows: CheckedRows) -> None:
@@ -80,7 +80,7 @@ class PendingRows:
         self._filled += len(rows)
 
     def clear(self) -> None:
-        """Make room again. Views given out before no longer hold."""
+        """Empty the buffer. Views of it returned before become invalid."""
         self._lengths = []
         self._filled = 0
 
@@ -117,7 +117,7 @@ def checked_rows(
     lengths: ArrayLike,
     sources: ArrayLike | None,
 ) -> CheckedRows:
-    """The arguments of `ShardSetWriter.append` as rows, the first of them being row `before` of the set.
+    """Check the arguments of `ShardSetWriter.append`; the first row is row `before` of the set.
 
     Raises ValueError, naming the first row at fault.
     """
@@ -155,7 +155,7 @@ def _check_ids(rules: RowRules, before: int, input_ids: NDArray[Any], tokens: ND
 def _row_sources(rules: RowRules, before: int, rows: int, sources: ArrayLike | None) -> NDArray[np.int64]:
     if sources is None:
         if rules.sources > 1:
-            raise ValueError(f"the set has {rules.sources} sources: say of each row which one it comes from")
+            raise ValueError(f"the set has {rules.sources} sources: give the source of each row")
         return np.zeros(rows, np.int64)
     numbers = _integers("sources", sources)
     if len(numbers) != rows:

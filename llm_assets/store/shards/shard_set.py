@@ -1,10 +1,9 @@
-"""Shard sets, read: the rows a model trains on, as one long array divided into files.
+"""Reads shard sets: the rows a model trains on, one long array divided into files.
 
-Guarantees that row r is one computed byte range, so that opening a set and reading any row of it cost the same
-whatever its size, that every byte of a row was compared with its checksum before it is handed out, and that a set once
-opened stays the same set when another one is committed in its place. Where the bytes come from, and when they are
-compared, is the business of `shard_files`, or of whatever `ShardFiles` the set is given (`llm_assets.loader.cache`).
-Writing is the business of `shard_writer`; which rows are in a set, and in which order, that of whoever wrote it.
+Guarantees that row r is one computed byte range, so that opening a set and reading any row cost the same for any size;
+that every byte is compared with its checksum before it is returned; and that an open set does not change when another
+one is committed in its place. `files` (or another `ShardFiles`, such as `llm_assets.loader.cache`) reads and checks the
+bytes; `writer` writes sets.
 """
 
 from __future__ import annotations
@@ -55,11 +54,11 @@ _BLOCKS_AT_ONCE = 16
 
 
 class DocumentLengths(NamedTuple):
-    """Lengths, in tokens, of the documents in some rows.
+    """Lengths in tokens of the documents in a range of rows.
 
     `offsets` is int64 [rows + 1] and starts at 0; `lengths` is int32. The documents of row i are
-    `lengths[offsets[i]:offsets[i + 1]]`: at least one, each at least 1 long, together at most the sequence
-    length. What is left of the row is padding.
+    `lengths[offsets[i]:offsets[i + 1]]`: one or more, each of at least 1, in total at most the sequence length. The
+    rest of the row is padding.
     """
 
     offsets: NDArray[np.int64]
@@ -76,9 +75,9 @@ class _ShardRows(NamedTuple):
 
 
 class ShardSet:
-    """A set of token rows. Immutable, cheap to open, picklable (the copy opens its files anew), fork-safe.
+    """A set of token rows: immutable, cheap to open, fork-safe, picklable (a copy opens its files anew).
 
-    `files` is where the bytes of its shards come from, if not straight from the folder; picklable and fork-safe too.
+    `files` reads the bytes of its shards, by default from the folder; it must be picklable and fork-safe too.
     """
 
     def __init__(self, folder: Folder, index: ShardSetIndex, files: ShardFiles | None = None) -> None:
@@ -94,10 +93,10 @@ class ShardSet:
 
     @classmethod
     def open(cls, where: str | Path | Folder, *, check_files: bool = True) -> ShardSet:
-        """The set committed in a folder.
+        """Open the set committed in a folder.
 
-        `check_files` also checks that every shard is there in full: one listing of the folder and one small file,
-        instead of nothing that grows with the set.
+        `check_files` also checks that every shard exists in full, by one listing and the table of shards, both of which
+        grow with the number of shards.
         Raises ShardSetMissingError, IndexMalformedError, IndexVersionError, ShardMissingError,
         ShardTruncatedError, ShardCorruptError; each names the file.
         """
@@ -124,7 +123,7 @@ class ShardSet:
 
     @property
     def digest(self) -> str:
-        """blake3 (hex) of the logical content: what the rows are, in order, whatever the files."""
+        """blake3 (hex) of the rows in order, independent of the files."""
         return self.index.digest
 
     @property
@@ -196,18 +195,18 @@ class ShardSet:
         return ids, DocumentLengths(offsets, taken)
 
     def announce(self, ranges: Iterable[tuple[int, int]]) -> Callable[[], None]:
-        """Say that rows `first` to `last` (exclusive) are read next, range by range: sets that fetch ahead follow it.
+        """Announce the row ranges (first, last; exclusive) that will be read next, for sets that prefetch.
 
-        `ranges` may be endless. The result withdraws it. Here nothing is fetched ahead, so nobody looks.
+        `ranges` may be endless. Call the result to withdraw the announcement. This class ignores it.
         """
         return _nothing
 
     def shards(self) -> tuple[Shard, ...]:
-        """The files of the set. Raises ShardMissingError, ShardCorruptError, naming the table of shards."""
+        """Descriptions of all shards. Raises ShardMissingError, ShardCorruptError, naming the table of shards."""
         return self._table().shards()
 
     def check_files(self) -> None:
-        """See that every shard is there and as long as it was written; reads none of them.
+        """Check that every shard exists with the size that was written, without reading it.
 
         Raises ShardMissingError, ShardTruncatedError, ShardCorruptError (longer, or a damaged table).
         """
@@ -217,11 +216,13 @@ class ShardSet:
             file = f"{self.uri}/{self.index.generation}/{name}"
             size = sizes.get(name)
             if size is None:
-                raise ShardMissingError(file, "the index names this file, but it is not there")
+                raise ShardMissingError(
+                    file, "the index names this file, but it does not exist: restore it, or write the set again"
+                )
             check_size(file, size, written)
 
     def verify(self) -> None:
-        """Read every byte of the set, now, and compare it with the checksums.
+        """Read every byte of the set and compare it with the checksums.
 
         Raises what `check_files` raises, and ShardCorruptError naming shard and block.
         """
@@ -239,7 +240,9 @@ class ShardSet:
             data = self.folder.read(self.index.table_file)
         except FileNotFoundError as error:
             file = f"{self.uri}/{self.index.table_file}"
-            raise ShardMissingError(file, "the index names this file, but it is not there") from error
+            raise ShardMissingError(
+                file, "the index names this file, but it does not exist: restore it, or write the set again"
+            ) from error
         return ShardTable(self.index, self.uri, data)
 
     def _chosen_around(self, shard: int, rows: NDArray[np.int64]) -> tuple[_ShardRows, NDArray[np.int64]]:
@@ -278,11 +281,11 @@ class ShardSet:
 
 
 def _nothing() -> None:
-    """What is left to do where nothing was done."""
+    """Do nothing: there is no announcement to withdraw."""
 
 
 def _absolute(folder: Folder) -> Folder:
-    """The same folder for a process that works elsewhere."""
+    """The folder with an absolute path, for processes with another working directory."""
     return Folder(folder.path) if folder.is_local and folder.path != folder.uri else folder
 
 

@@ -1,7 +1,7 @@
-"""The table of shards: an Arrow file with a row for each, written with a set and read whole only by what checks all.
+"""The table of shards: an Arrow file with a row for each shard, written with the set.
 
-Guarantees that a table is the one the index names, or refused. Who reads rows wants one record of it, at a place that
-the index tells (`shard_checks`), so that starting costs the same for any number of shards.
+Guarantees that a table is the one that the index names, or an error. Only checks of a whole set read all of it. Reading
+rows takes single records (`checks`) at offsets that the index tells, so it costs the same for any number of shards.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class ShardTable:
         return self._columns.num_rows
 
     def column(self, name: str) -> list[Any]:
-        """One field of all shards."""
+        """One column: its value for each shard, in order."""
         return self._columns[name].to_pylist()
 
     def shards(self) -> tuple[Shard, ...]:
-        """All of them."""
+        """The description of every shard, in order."""
         return tuple(Shard.from_record(record) for record in self._columns.to_pylist())
 
     def blocks(self, shard: int) -> ShardBlocks:
@@ -62,9 +62,9 @@ class ShardTable:
 
 
 def encode_table(shards: Sequence[Shard], records: NDArray[Any]) -> tuple[bytes, CheckLayout]:
-    """The bytes of the table, and where in them the records (`shard_checks.sealed_record`, [shards, values]) lie.
+    """The bytes of the table, and the offset and stride in it of the records (`sealed_record`, [shards, values]).
 
-    They come first, so that their place is the same for any number of shards.
+    The records come first, so that their offset does not depend on the number of shards.
     """
     values = records.shape[1]
     checks = pa.FixedSizeListArray.from_arrays(pa.array(records.reshape(-1), pa.uint64()), values)

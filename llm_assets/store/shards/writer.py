@@ -1,8 +1,8 @@
-"""Shard sets, written: rows appended in training order, then committed in one step.
+"""Writes shard sets: rows are appended in training order, then committed in one step.
 
-Guarantees that nothing a reader of the folder sees changes before `commit`, that every row committed was checked,
-and that memory is bounded by two shards and what one `append` was given. The bytes depend on the rows and on
-`shard_bytes` alone. Which attempt may commit, and when old generations go, is decided elsewhere.
+Guarantees that readers see no change before `commit`, that every committed row was checked, and that memory is bounded
+by two shards and the rows of one `append`. The bytes depend on the rows and `shard_bytes` alone. `store.staging`
+deletes files of dead attempts and old generations.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from llm_assets.store.shards.shard_set import ShardSet
 from llm_assets.store.shards.table import encode_table
 
 BLOCK_BYTES = 128 << 10
-"""Bytes under one checksum: what is compared before a byte of it is used, and what a damaged one costs to fetch again.
-Measured: the first batch of smaller ones is no faster, of 256 KiB 0.03 ms slower; the table has 64 MB for 1 TB."""
+"""Size of a checksummed block: the bytes to compare before one is used, and to fetch again where one is damaged.
+Measured: smaller blocks make the first batch no faster, 256 KiB make it 0.03 ms slower; the table has 64 MB per TB."""
 
 _GENERATION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class StagedShardSet(ShardSet):
-    """A finished set that no reader of its folder sees yet. Reads like a committed one."""
+    """A finished set that is not committed, so no reader of its folder sees it. It can be read like a committed one."""
 
     def commit(self, manifest: Mapping[str, Any]) -> ShardSet:
-        """Make this the set of its folder, in one atomic step.
+        """Commit this as the set of its folder, in one atomic step.
 
-        `manifest` is kept in the index as it is: anything that JSON can hold. Raises ValueError or TypeError
-        where it cannot, and ShardSetError where a file of the set has gone since; then nothing has changed.
+        `manifest` (JSON) is stored in the index. Raises ValueError or TypeError where it has no JSON form, and
+        ShardSetError where a file of the set is missing; readers then still see the old set.
         """
         self.check_files()
         index = replace(self.index, manifest=dict(manifest))
@@ -52,11 +52,11 @@ class StagedShardSet(ShardSet):
 
 
 class ShardSetWriter:
-    """Writes the rows of one new generation of a shard set. Leaving the context without `finish` discards them.
+    """Writes the rows of a new generation of a shard set. Leaving the context without `finish` deletes them.
 
-    `tokenizer` is the fingerprint of the tokenizer whose ids these are. `sources` names where rows can come
-    from. A shard holds as many rows as fit in `shard_bytes` (at least one).
-    Raises ValueError where a parameter makes no sense or the generation exists.
+    `tokenizer` is the fingerprint of the tokenizer that made the ids. `sources` names the possible sources of rows. A
+    shard has as many rows as fit in `shard_bytes`, but at least one.
+    Raises ValueError for an invalid parameter, or a generation that exists.
     """
 
     def __init__(
@@ -114,12 +114,10 @@ class ShardSetWriter:
     ) -> None:
         """Append rows, in training order.
 
-        `input_ids` is an integer array [n, sequence_length]. The documents of row i are
-        `lengths[offsets[i]:offsets[i + 1]]` tokens long, side by side from the start of the row; the rest of the
-        row is padding and holds the pad id. `sources` [n] says of each row which of the writer's sources it
-        comes from, by number; needed where there are several.
-        Raises ValueError, naming the first row at fault (counted from the start of the set); then no row of the
-        call was appended.
+        `input_ids` is an integer array [n, sequence_length]. The documents of row i have
+        `lengths[offsets[i]:offsets[i + 1]]` tokens and follow each other from the start of the row; the rest of the row
+        must be the pad id. `sources` [n] is the index of each row's source; required where there are several.
+        Raises ValueError, naming the first invalid row (counted from the start of the set), without appending any.
         """
         if self._finished:
             raise ValueError(f"{self._folder.uri}: the set is finished")
@@ -132,7 +130,7 @@ class ShardSetWriter:
                 self._write_shard()
 
     def finish(self) -> StagedShardSet:
-        """Write what is left. The set can be read and checked now, and nobody else sees it."""
+        """Write the last shard and the table. The set can then be read and checked before it is committed."""
         if self._finished:
             raise ValueError(f"{self._folder.uri}: the set is finished")
         if len(self._pending):
@@ -170,12 +168,12 @@ class ShardSetWriter:
         return tuple(totals.tolist())
 
     def _write(self, name: str, data: bytes | memoryview) -> None:
-        """On disk before the index that names it can be: a rename may outlive a power cut that data did not."""
+        """Write a file and sync it before the index names it: after a power cut a rename may be there without data."""
         with self._folder.create(f"{self._generation}/{name}") as file:
             file.write(data)
 
     def _header(self) -> dict[str, int | str]:
-        """What the rows are, for their digest."""
+        """The parameters of the set that its digest covers."""
         return {
             "sequence_length": self._rules.sequence_length,
             "dtype": self._dtype.name,
@@ -186,7 +184,7 @@ class ShardSetWriter:
         }
 
     def _records(self, digest: str) -> NDArray[Any]:
-        """What the blocks of each shard are, [shards, values]."""
+        """The sealed records of all shards, uint64 [shards, values]."""
         values = record_values([len(blocks) for blocks in self._blocks])
         per_shard = self._encoder.layout.rows_per_shard
         records = np.empty((len(self._shards), values), "<u8")

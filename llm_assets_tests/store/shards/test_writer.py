@@ -147,7 +147,7 @@ def test_discarded_and_abandoned_attempts_leave_nothing(tmp_path: Path) -> None:
         ({"lengths": [2.0, 1.0, 3.0, 1.0]}, "lengths"),
         ({"sources": [0, 2, 0]}, "row 11 names none of the 2 sources"),
         ({"sources": [0, 0]}, "2 sources for 3 rows"),
-        ({"sources": None}, "2 sources: say"),
+        ({"sources": None}, "2 sources: give"),
     ],
 )
 def test_writer_refuses_unsound_rows(tmp_path: Path, change: dict[str, Any], message: str) -> None:
