@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from llm_assets.kernels.feistel import FACTOR, Network, bits_for, permuted
+
 _ROUNDS = 6
-_MASK = (1 << 64) - 1
-_MULTIPLIER = 0xBF58476D1CE4E5B9  # of SplitMix64 (Steele, Lea and Flood 2014)
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,14 @@ class EpochOrder:
                 yield from self._permuted(self.seed, epoch, row, stop)
 
     def _permuted(self, seed: int, epoch: int, row: int, stop: int) -> Iterator[tuple[int, int]]:
-        keys = _keys(seed, epoch)
+        *keys, offset = _keys(seed, epoch)
         blocks = self.rows // self.block  # the rows after the last whole block come last
+        network = _network(blocks)
         while row < stop:
             number, inside = divmod(row, self.block)
             upto = min(stop, row - inside + self.block) if number < blocks else stop
-            place = row if number >= blocks else _permuted(number, blocks, keys) * self.block + inside
-            start = (place + keys[-1]) % self.rows
+            place = row if number >= blocks else permuted(number, network, keys) * self.block + inside
+            start = (place + offset) % self.rows
             end = start + upto - row
             yield start, min(end, self.rows)
             if end > self.rows:
@@ -68,20 +69,9 @@ def _keys(seed: int, epoch: int) -> tuple[int, ...]:
     return tuple(int.from_bytes(digest[place : place + 8], "little") for place in range(0, len(digest), 8))
 
 
-def _permuted(index: int, size: int, keys: tuple[int, ...]) -> int:
-    """The image of `index` under a permutation of 0 … size - 1: a Feistel network, with cycle walking.
-
-    Cycle walking (Black and Rogaway 2002): an image outside the range is permuted again. The network has at least
-    8 bits, since with fewer some orders of a few elements are visibly more frequent than others.
-    """
-    half = max(4, (max(1, size - 1).bit_length() + 1) // 2)
+@lru_cache(maxsize=4)
+def _network(size: int) -> Network:
+    """Halves of equal size, and one factor: saved states mean rows by the order that follows from it."""
+    half = (bits_for(size) + 1) // 2
     mask = (1 << half) - 1
-    while True:
-        high, low = index >> half, index & mask
-        for key in keys[:_ROUNDS]:
-            word = (low + key) * _MULTIPLIER & _MASK
-            word = ((word ^ word >> 29) * _MULTIPLIER & _MASK) >> 32
-            high, low = low, high ^ word & mask
-        index = high << half | low
-        if index < size:
-            return index
+    return Network(size, half, mask, mask, FACTOR)

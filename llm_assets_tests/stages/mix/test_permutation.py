@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from llm_assets.stages.mix.permutation import MAX_SIZE, network_bits, permutation_keys, permute, unpermute
+from llm_assets.stages.mix.permutation import MAX_SIZE, permutation_keys, permute, unpermute
 
 AROUND_POWERS_OF_TWO = [2**bits + extra for bits in range(1, 17) for extra in (-1, 0, 1)]
 
@@ -80,11 +80,6 @@ def test_keys_depend_on_all_they_are_made_from() -> None:
 
 def test_order_stays_the_same_between_versions() -> None:
     assert whole(10, permutation_keys(42, "web", 3)).tolist() == [3, 8, 6, 0, 9, 1, 2, 7, 5, 4]
-
-
-def test_bits_of_the_network() -> None:
-    sizes = [0, 1, 2, 256, 257, 512, 513, 2**61 + 1, MAX_SIZE]
-    assert [network_bits(size) for size in sizes] == [8, 8, 8, 8, 9, 9, 10, 62, 62]
 
 
 @pytest.mark.parametrize("size", [9, 17, 40])
