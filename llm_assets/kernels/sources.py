@@ -20,25 +20,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-import llvmlite
-import numba
-import numpy as np
-
 _BEGAN: Final = time.time_ns()
 
 _PACKAGE: Final = __name__.partition(".")[0]
 _PACKAGE_HOME: Final = Path(__file__).parents[2]
 
 _INSTALLED: Final = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")}
-
-_VERSIONS: Final = (
-    sys.version,
-    sys.flags.optimize,
-    unicodedata.unidata_version,
-    np.__version__,
-    numba.__version__,
-    llvmlite.__version__,
-)
 
 # They match all that Python takes for an import, and some prose: a file too many does no harm. What follows `import`
 # is only looked at, so that prose with an open bracket hides no statement.
@@ -58,12 +45,22 @@ def digest_of(module: str, file: Path) -> str:
     Raises UnknownSourcesError where a source is not a file (a cell of a notebook), or has changed since this process
     began: what was imported may be what it was before.
     """
-    digest = blake2b(repr(_VERSIONS).encode(), digest_size=16)
+    digest = blake2b(repr(_versions()).encode(), digest_size=16)
     for name, path in sorted(_closure(module, file).items()):
         content = _read(path)
         digest.update(f"\n{name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def _versions() -> tuple[object, ...]:
+    # Here, not above: only who compiles needs them
+    import llvmlite
+    import numba
+    import numpy as np
+
+    libraries = (np.__version__, numba.__version__, llvmlite.__version__)
+    return (sys.version, sys.flags.optimize, unicodedata.unidata_version, *libraries)
 
 
 def _closure(module: str, file: Path) -> dict[str, Path]:
