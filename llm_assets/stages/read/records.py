@@ -6,14 +6,22 @@ Guarantees that every record carries its place in its file. How records become r
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from blake3 import blake3
 
 DOC_ID_BYTES = 16
 RAW_LIMIT = 64 << 10
-"""Bytes of a quarantined record that are kept."""
+"""Bytes that are kept of a quarantined record, and of its metadata."""
+RECORD_LIMIT = 256 << 20
+"""Bytes that a record may have: what is longer is skipped piece by piece, so that memory stays bounded."""
+
+
+_DECODED_BYTES = 1 << 20
 
 
 class ReadError(StrEnum):
@@ -42,6 +50,16 @@ class ReadError(StrEnum):
     """The file holds no record."""
     UNKNOWN_FORMAT = "unknown_format"
     """No reader for files of this suffix."""
+    UNSUPPORTED = "unsupported"
+    """Nothing says that it is damaged, but it uses what the reader does not know: an encoding, a type, encryption."""
+    TOO_LARGE = "too_large"
+    """Longer than `RECORD_LIMIT`, or a row or page of a table that takes far more memory than its file has bytes."""
+    MALFORMED_ROW = "malformed_row"
+    """A row of a delimited file whose quotes or number of cells are wrong."""
+    UNREADABLE = "unreadable"
+    """A reader that is no part of this package gave the record up; the detail says why."""
+    READER_FAILED = "reader_failed"
+    """The code of a reader that is no part of this package raised an error: what follows in the file is not read."""
 
 
 @dataclass(slots=True)
@@ -60,9 +78,9 @@ class Kept:
 
 @dataclass(slots=True)
 class Quarantined:
-    """A record that could not be read. `raw` may be cut to `RAW_LIMIT`; `size` is its whole length in bytes.
+    """A record that could not be read. `raw` and `metadata` are cut to `RAW_LIMIT`; `size` is its whole length.
 
-    `records` is more than 1 where one row stands for all rows of a Parquet row group that cannot be decoded.
+    `records` is more than 1 where one entry stands for many rows of a table. Metadata that were cut are no JSON.
     """
 
     record: int
@@ -74,6 +92,29 @@ class Quarantined:
     records: int = 1
     own_id: str | None = None
     metadata: bytes | None = None
+
+    @classmethod
+    def of(
+        cls,
+        record: int,
+        byte_offset: int | None,
+        error: ReadError,
+        detail: str,
+        raw: bytes,
+        own_id: str | None = None,
+        metadata: bytes | None = None,
+    ) -> Self:
+        """The entry of one record that came as `raw`."""
+        return cls(
+            record,
+            byte_offset,
+            error,
+            detail,
+            raw[:RAW_LIMIT],
+            len(raw),
+            own_id=own_id if own_id is None else _cut(own_id.encode()).decode(),
+            metadata=metadata if metadata is None else _cut(metadata),
+        )
 
 
 Record = Kept | Quarantined
@@ -116,17 +157,49 @@ def document_id(own_id: str | None, text: bytes) -> bytes:
 def document_or_quarantine(
     record: int, byte_offset: int | None, own_id: str | None, text: str, metadata: bytes | None, raw: bytes
 ) -> Record:
-    """The document, unless its text is empty or all whitespace. `raw` is the record as it came."""
-    if text and not text.isspace():
-        return Kept(record, byte_offset, own_id, text.encode(), metadata)
-    detail = "the text is all whitespace" if text else "the text is empty"
-    return Quarantined(
-        record,
-        byte_offset,
-        ReadError.EMPTY_DOCUMENT,
-        detail,
-        raw[:RAW_LIMIT],
-        len(raw),
-        own_id=own_id,
-        metadata=metadata,
-    )
+    """The document, unless its text is empty, all whitespace or too long. `raw` is the record as it came."""
+    if not text or text.isspace():
+        error, detail = ReadError.EMPTY_DOCUMENT, "the text is all whitespace" if text else "the text is empty"
+    elif len(encoded := text.encode()) > RECORD_LIMIT:
+        error, detail = ReadError.TOO_LARGE, too_long(len(encoded))
+    else:
+        return Kept(record, byte_offset, own_id, encoded, metadata)
+    return Quarantined.of(record, byte_offset, error, detail, raw, own_id, metadata)
+
+
+def encoded_document(
+    record: int, byte_offset: int | None, own_id: str | None, text: bytes, metadata: bytes | None, where: str
+) -> Record:
+    """The document whose text is given in UTF-8, or what `document_or_quarantine` makes of it.
+
+    `where` names the text, should it be no UTF-8: then the record is in quarantine. A long text is not decoded at once.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_blank = True
+    for start in range(0, len(text), _DECODED_BYTES) or (0,):
+        try:
+            part = decoder.decode(text[start : start + _DECODED_BYTES], start + _DECODED_BYTES >= len(text))
+        except UnicodeDecodeError as error:
+            place = start - (len(error.object) - len(text[start : start + _DECODED_BYTES])) + error.start
+            detail = f"{where}: {error.reason} at byte {place}"
+            return Quarantined.of(record, byte_offset, ReadError.INVALID_UTF8, detail, text, own_id, metadata)
+        is_blank = is_blank and (not part or part.isspace())
+    if is_blank or len(text) > RECORD_LIMIT:
+        return document_or_quarantine(record, byte_offset, own_id, text.decode(), metadata, text)
+    return Kept(record, byte_offset, own_id, text, metadata)
+
+
+def too_long(size: int) -> str:
+    """Says that a record of so many bytes (or more) is over `RECORD_LIMIT`, and what to do."""
+    return f"the record has {size:,} bytes, over the limit of {RECORD_LIMIT:,}: split it before it lands"
+
+
+def missing_column(wanted: Sequence[str], there: Sequence[str]) -> str:
+    """Says that a table has none of the columns that make the text."""
+    names = " or ".join(map(repr, wanted))
+    return f"the file has no column {names}; it has: {', '.join(there) or 'none'}"
+
+
+def _cut(data: bytes) -> bytes:
+    """At most `RAW_LIMIT` bytes of valid UTF-8, cut between two characters."""
+    return data if len(data) <= RAW_LIMIT else data[:RAW_LIMIT].decode(errors="ignore").encode()

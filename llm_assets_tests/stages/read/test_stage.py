@@ -83,7 +83,7 @@ WHOLE_FILES = [
     ("a.docx", b"PK\x03\x04 words", ReadError.UNKNOWN_FORMAT),
     ("a", b"words", ReadError.UNKNOWN_FORMAT),
     ("jsonl", GOOD, ReadError.UNKNOWN_FORMAT),
-    ("a.json", GOOD, ReadError.UNKNOWN_FORMAT),
+    ("a.xml", GOOD, ReadError.UNKNOWN_FORMAT),
     ("a.parquet.gz", b"words", ReadError.UNKNOWN_FORMAT),
     ("a.bin", b"\xff" * (70 << 10), ReadError.UNKNOWN_FORMAT),
 ]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_assets.stages.read.columns import json_values
+from llm_assets.stages.read.tables.columns import json_values
 
 LIST_TYPES = [pa.list_, pa.large_list, pa.list_view, pa.large_list_view, lambda item: pa.list_(item, 2)]
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.read import table as table_module
 from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.read.records import document_id
-from llm_assets.stages.read.table import read_table
+from llm_assets.stages.read.tables import plan as plan_module
+from llm_assets.stages.read.tables.parquet import read_parquet
+from llm_assets.store.ledger import Count
 
 Read = Callable[..., Any]
 
@@ -63,20 +63,37 @@ def test_a_table_with_nothing_but_text_has_no_metadata(read_bytes: Read) -> None
     assert row["metadata"] is None and row["id"] is None
 
 
-def test_a_missing_text_column_quarantines_every_row_in_full(read_bytes: Read) -> None:
+def test_a_file_without_the_text_column_is_one_entry_for_all_its_rows(read_bytes: Read) -> None:
     data = parquet({"body": [f"row {number}" for number in range(3000)], "id": list(range(3000))}, row_group_size=1000)
-    result = read_bytes({"a.parquet": data})
-    assert result.errors == ["missing_text"] * 3000
-    assert [row["record"] for row in result.quarantined] == list(range(1, 3001))
-    assert json.loads(result.quarantined[2999]["raw"]) == {"body": "row 2999", "id": 2999}
-    assert result.quarantined[2999]["id"] == "2999"
-    assert result.quarantined[0]["error_detail"] == "the file has no column 'text'"
+    result = read_bytes({"a.parquet": data, "b.txt": b"neighbour"})
+    (row,) = result.quarantined
+    assert (row["record"], row["error"], row["records"]) == (1, "missing_text", 3000)
+    assert row["error_detail"] == "the file has no column 'text'; it has: body, id"
+    assert result.ledger.quarantined["missing_text"] == Count(3000, len(data))
+    assert result.texts == ["neighbour"]
 
 
-@pytest.mark.parametrize("values", [[1, None], [b"a", None], [["a"], None], [{"a": "b"}, None]])
-def test_a_text_column_of_another_type(read_bytes: Read, values: list[Any]) -> None:
+@pytest.mark.parametrize("values", [[1, None], [["a"], None], [{"a": "b"}, None]])
+def test_a_text_column_of_another_type_is_one_entry_for_all_rows(read_bytes: Read, values: list[Any]) -> None:
     result = read_bytes({"a.parquet": parquet({"text": values})})
-    assert result.errors == ["text_not_string", "missing_text"]
+    (row,) = result.quarantined
+    assert (row["error"], row["records"]) == ("text_not_string", 2)
+    assert "column 'text' is of type" in row["error_detail"]
+
+
+BYTES_TYPES = [pa.binary(), pa.large_binary(), pa.binary(2), pa.dictionary(pa.int8(), pa.binary())]
+
+
+@pytest.mark.parametrize("kind", BYTES_TYPES, ids=str)
+def test_columns_of_bytes_that_hold_utf8_are_text(read_bytes: Read, kind: pa.DataType) -> None:
+    values = pa.array(["é".encode(), None, b"\xc3\x28", b"  "], pa.binary()).cast(kind)
+    result = read_bytes({"a.parquet": parquet({"text": values})})
+    assert result.texts == ["é"]
+    assert [(row["record"], row["error"]) for row in result.quarantined] == [
+        (2, "missing_text"),
+        (3, "invalid_utf8"),
+        (4, "empty_document"),
+    ]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
@@ -139,7 +156,7 @@ def test_a_row_group_that_cannot_be_decoded_is_one_row_and_later_ones_are_read(r
 def test_of_a_damaged_group_the_rows_before_the_damage_are_read(
     read_bytes: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_module, "_BATCH_ROWS", 64)
+    monkeypatch.setattr(plan_module, "ROWS", (64,))
     texts = [f"{number:08}" for number in range(10_000)]
     options = {"use_dictionary": False, "compression": "none", "data_page_size": 4096, "write_page_checksum": True}
     data = bytearray(parquet({"text": texts}, **options))
@@ -190,7 +207,7 @@ class FailingFile(io.BytesIO):
 
 def test_a_read_that_fails_is_no_damage() -> None:
     file = FailingFile(parquet({"text": ["a"] * 10}, row_group_size=5))
-    records = read_table(file, ReadParameters())
+    records = read_parquet(file, ReadParameters())
     assert next(records).record == 1
     file.failing = True
     with pytest.raises(ConnectionResetError):
@@ -206,54 +223,35 @@ def test_batch_sizes_change_nothing(read_bytes: Read, monkeypatch: pytest.Monkey
     }
     data = parquet(columns, row_group_size=20)
     expected = read_bytes({"a.parquet": data})
-    monkeypatch.setattr(table_module, "_BATCH_ROWS", rows_per_batch)
+    monkeypatch.setattr(plan_module, "ROWS", (rows_per_batch,))
     assert read_bytes({"a.parquet": data}) == expected
-
-
-def test_rows_with_large_values_are_decoded_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    iterate = pq.ParquetFile.iter_batches
-
-    def spy(self: pq.ParquetFile, batch_size: int, **options: Any) -> Any:
-        asked.append(batch_size)
-        return iterate(self, batch_size, **options)
-
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)
-    generator = random.Random(0)
-    texts = [generator.randbytes(1 << 19).hex() for _ in range(20)]
-    assert len(list(read_table(io.BytesIO(parquet({"text": texts})), ReadParameters()))) == 20
-    assert 1 <= asked[0] <= 8
-
-
-GIGABYTES = "large_string_map.brotli.parquet"
-"""Two rows with a key of 1 GiB each in 4 KB: it is read, but takes half a minute and several GB of memory."""
 
 
 def test_parquet_files_of_many_writers(read_bytes: Read, test_data: Path) -> None:
     """Every row the file speaks of is a row or stands in one, whatever its types and whoever wrote it."""
-    corrupt: set[str] = set()
+    errors: dict[str, str] = {}
     paths = sorted((test_data / "parquet-testing").glob("*.parquet"))
-    paths = [path for path in paths if path.name != GIGABYTES]
     for path in paths:
         data = path.read_bytes()
-        result = read_bytes({path.name: data}, text_field=first_column(data), id_field="no such column")
-        if "corrupt_file" in result.errors:
-            corrupt.add(path.name)
-        declared = rows_in_groups(data)
-        assert result.ledger.incoming.documents == (declared or 1), path.name
+        result = read_bytes({path.name: data}, text_field=text_column(data), id_field="no such column")
+        for row in result.quarantined:
+            if row["error"] not in ("missing_text", "empty_document", "invalid_utf8", "empty_file"):
+                errors[path.name] = row["error"]
+        assert result.ledger.incoming.documents == (rows_in_groups(data) or 1), path.name
     assert len(paths) > 50
-    assert corrupt == {
-        "datapage_v1-corrupt-checksum.parquet",
-        "incorrect_map_schema.parquet",
-        "rle-dict-uncompressed-corrupt-checksum.parquet",
+    assert errors == {
+        "incorrect_map_schema.parquet": "unsupported",
+        "rle-dict-uncompressed-corrupt-checksum.parquet": "corrupt_file",
     }
 
 
-def first_column(data: bytes) -> str:
+def text_column(data: bytes) -> str:
+    """The first column of strings or bytes."""
     try:
-        return pq.ParquetFile(io.BytesIO(data)).schema_arrow.names[0]
+        schema = pq.ParquetFile(io.BytesIO(data)).schema_arrow
     except pa.ArrowException:
         return "text"
+    return next((field.name for field in schema if field.type in (pa.string(), pa.binary())), "text")
 
 
 def rows_in_groups(data: bytes) -> int:

@@ -1,11 +1,14 @@
 """The bytes of a file, decompressed, as blocks of bounded size.
 
-Guarantees that everything before a cut or a damaged place is delivered before `BrokenStreamError` says so, and that
-a file cut short is never taken for a whole one. What the bytes mean is the readers' business.
+Guarantees that everything before a cut or a damaged place is delivered before `BrokenStreamError` says so (of xz and
+bzip2 up to the last `_CAREFUL_BYTES` before damage), and that a file cut short is never taken for a whole one. What the
+bytes mean is the readers' business.
 """
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Protocol
@@ -13,6 +16,7 @@ from typing import IO, Protocol
 import zstandard
 
 from llm_assets.stages.read.records import BrokenStreamError, ReadError, UnreadableFileError
+from llm_assets.stages.read.suffixes import BZIP2, GZIP, XZ, ZSTANDARD
 
 Stream = Callable[[IO[bytes]], Iterator[bytes]]
 """From an open file to its decompressed blocks. Raises UnreadableFileError in place of the first and
@@ -20,16 +24,22 @@ BrokenStreamError after the last that could be had."""
 
 _READ_BYTES = 256 << 10
 _OUTPUT_BYTES = 1 << 20
+_CAREFUL_BYTES = 16 << 10
+_XZ_MEMORY = 256 << 20
+"""Memory that decompressing an xz file may take: `xz -9` needs 65 MiB; files can ask for up to 4 GiB."""
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_XZ = b"\xfd7zXZ\x00"
+_BZIP2 = b"BZh"
 _SIGNATURES = {
     _GZIP: "gzip",
     _ZSTD: "Zstandard",
-    b"\xfd7zXZ\x00": "xz",
+    _XZ: "xz",
     b"BZh91AY&SY": "bzip2",
     b"PK\x03\x04": "a zip archive",
     b"PAR1\x15": "Parquet",
+    b"ARROW1\0\0": "Arrow",
 }
 """First bytes no text file starts with: none is valid UTF-8, or only with control characters or by a far chance."""
 
@@ -121,6 +131,73 @@ def _inflate_to_damage(member: _GzipMember, block: bytes) -> bytes:
     return b"".join(output)
 
 
+class _Decompressor(Protocol):
+    """`lzma.LZMADecompressor` and `bz2.BZ2Decompressor`."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+def unxz(file: IO[bytes]) -> Iterator[bytes]:
+    """An xz file of one or more streams, with zeros as padding behind each (the .xz file format, 1.2)."""
+
+    def decompressor() -> _Decompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+    return _streams(file, "xz", _XZ, decompressor, padding=b"\0")
+
+
+def bunzip2(file: IO[bytes]) -> Iterator[bytes]:
+    """A bzip2 file of one or more streams."""
+    return _streams(file, "bzip2", _BZIP2, bz2.BZ2Decompressor, padding=b"")
+
+
+def _streams(
+    file: IO[bytes], name: str, magic: bytes, decompressor: Callable[[], _Decompressor], padding: bytes
+) -> Iterator[bytes]:
+    """The content of streams one behind the other, which all begin with `magic`."""
+    block = file.read(_READ_BYTES)
+    if not (block.startswith(magic) or magic.startswith(block)):
+        raise _wrong_format(block, name)
+    while block:
+        stream = decompressor()
+        yield from _until_end(stream, file, block, name)
+        block = stream.unused_data.lstrip(padding) if padding else stream.unused_data
+        while not block and (more := file.read(_READ_BYTES)):
+            block = more.lstrip(padding) if padding else more
+        block += file.read(max(0, len(magic) - len(block)))
+        if block and not (block.startswith(magic) or magic.startswith(block)):
+            raise BrokenStreamError(ReadError.CORRUPT_FILE, f"what follows the end of {name} data is none")
+
+
+def _until_end(stream: _Decompressor, file: IO[bytes], block: bytes, name: str) -> Iterator[bytes]:
+    while not stream.eof:
+        try:
+            output = stream.decompress(block, _CAREFUL_BYTES)
+        except lzma.LZMAError as error:
+            raise _lzma_problem(error) from error
+        except (OSError, EOFError, ValueError) as error:
+            raise BrokenStreamError(ReadError.CORRUPT_FILE, f"damaged {name} data: {error}") from error
+        if output:
+            yield output
+        block = file.read(_READ_BYTES) if stream.needs_input and not stream.eof else b""
+        if not block and stream.needs_input and not stream.eof:
+            raise BrokenStreamError(ReadError.TRUNCATED_FILE, f"the file ends inside {name} data")
+
+
+def _lzma_problem(error: lzma.LZMAError) -> BrokenStreamError:
+    if "Memory usage limit" in str(error):
+        detail = f"the xz dictionary takes over {_XZ_MEMORY:,} bytes: compress with `xz -9` or less"
+        return BrokenStreamError(ReadError.TOO_LARGE, detail)
+    return BrokenStreamError(ReadError.CORRUPT_FILE, f"damaged xz data: {error}")
+
+
 def unzstd(file: IO[bytes]) -> Iterator[bytes]:
     """A Zstandard file of one or more frames, skippable ones included (RFC 8878).
 
@@ -200,3 +277,7 @@ def _skip(file: IO[bytes], size: int) -> None:
 
 def _cut_frame() -> BrokenStreamError:
     return BrokenStreamError(ReadError.TRUNCATED_FILE, "the file ends inside a Zstandard frame")
+
+
+STREAMS: dict[str, Stream] = {"": plain, GZIP: gunzip, ZSTANDARD: unzstd, XZ: unxz, BZIP2: bunzip2}
+"""The stream for each suffix of a compression, and for none."""

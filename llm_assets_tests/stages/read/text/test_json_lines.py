@@ -13,10 +13,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.read.lines import read_lines, split_lines
+from llm_assets.stages.read.layers.compression import signature
 from llm_assets.stages.read.parameters import ReadParameters
-from llm_assets.stages.read.records import BrokenStreamError, Kept, Quarantined, ReadError
-from llm_assets.stages.read.streams import signature
+from llm_assets.stages.read.records import Kept, Quarantined, ReadError
+from llm_assets.stages.read.text.json_lines import read_json_lines
 
 Read = Callable[..., Any]
 BOM = b"\xef\xbb\xbf"
@@ -212,38 +212,18 @@ def test_compression_changes_nothing(read_bytes: Read, content: bytes) -> None:
     assert rows("a.ndjson.zst", frames) == plain
 
 
-@given(st.lists(st.binary(max_size=9) | st.just(b"\n"), max_size=12))
-def test_lines_do_not_depend_on_where_blocks_end(blocks: list[bytes]) -> None:
-    lines = b"".join(blocks).split(b"\n")
-    assert list(split_lines(blocks)) == (lines if lines[-1] else lines[:-1])
-
-
-def test_a_break_hands_over_what_follows_the_last_newline() -> None:
-    def blocks() -> Any:
-        yield b"one\ntw"
-        yield b"o\nthr"
-        yield b"ee"
-        raise BrokenStreamError(ReadError.CORRUPT_FILE, "here")
-
-    lines = split_lines(blocks())
-    assert [next(lines), next(lines)] == [b"one", b"two"]
-    with pytest.raises(BrokenStreamError) as raised:
-        next(lines)
-    assert (raised.value.error, raised.value.pending) == (ReadError.CORRUPT_FILE, b"three")
-
-
 def test_a_very_long_line_costs_no_more_than_its_bytes() -> None:
     """Blocks of 1 KiB: joining what there is at each block would copy 100 GB."""
     text = "x" * (20 << 20)
     data = b'{"text":"' + text.encode() + b'"}\n{"text":"next"}'
     blocks = (data[start : start + 1024] for start in range(0, len(data), 1024))
-    long, following = read_lines(blocks, ReadParameters())
+    long, following = read_json_lines(blocks, ReadParameters())
     assert isinstance(long, Kept) and long.text == text.encode()
     assert isinstance(following, Kept) and following.byte_offset == len(text) + 12
 
 
 def one(line: bytes, **parameters: str) -> Kept | Quarantined:
-    (record,) = read_lines([line], ReadParameters(**parameters))
+    (record,) = read_json_lines([line], ReadParameters(**parameters))
     return record
 
 

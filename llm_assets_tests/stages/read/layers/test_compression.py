@@ -11,9 +11,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_assets.stages.read import streams
+from llm_assets.stages.read.layers import compression as streams
+from llm_assets.stages.read.layers.compression import Stream, gunzip, plain, unzstd
 from llm_assets.stages.read.records import BrokenStreamError, ReadError, UnreadableFileError
-from llm_assets.stages.read.streams import Stream, gunzip, plain, unzstd
 
 Compress = Callable[[bytes], bytes]
 Outcome = tuple[bytes, ReadError | None]

@@ -1,0 +1,1 @@
+"""Readers of Arrow's formats: tables of typed columns, decoded batch by batch."""
