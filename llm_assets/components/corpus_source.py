@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from typing_extensions import override
 
 from llm_assets.components.attributes import Nested
@@ -14,34 +14,22 @@ from llm_assets.components.landing import landing_sensor
 from llm_assets.components.scaffolding import corpus_source_scaffolder
 from llm_assets.components.source import Place, Source
 from llm_assets.project import Project
+from llm_assets.stages.clean.checks import CleanLimits
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.dedup.exact import DedupParameters
-from llm_assets.stages.dedup.link import DedupedLink
+from llm_assets.stages.dedup.link import DedupedLink, DedupLimits
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.stages.pack.plan import PackParameters
-from llm_assets.stages.read.link import RawLink
+from llm_assets.stages.read.link import RawLink, ReadLimits
 from llm_assets.stages.read.stage import ReadParameters
 from llm_assets.stages.tokenize.link import TokenizedLink
 
 
-class SourceChecks(dg.Model, dg.Resolvable):
+class SourceChecks(ReadLimits, CleanLimits, DedupLimits):
     """Limits of a source's checks: rates are shares of its records or documents."""
 
-    max_quarantine_rate: float = Field(default=0.05, ge=0, le=1, description="Over it, `raw` is not committed.")
-    max_processing_error_rate: float = Field(default=0, ge=0, le=1, description="Over it, `cleaned` is not committed.")
-    max_drop_rate: float = Field(default=0.5, ge=0, le=1, description="Over it, `cleaned` warns.")
-    max_pii_rate: float = Field(default=0.01, ge=0, le=1, description="Documents with PII; over it, `cleaned` warns.")
-    max_language_shift: float = Field(
-        default=0.25, ge=0, description="Population stability index of the mix of languages; over it, `cleaned` warns."
-    )
-    max_statistics_shift: float = Field(
-        default=0.25, ge=0, description="Population stability index of each statistic; over it, `cleaned` warns."
-    )
-    max_outlier_rate: float = Field(
-        default=0.02, ge=0, le=1, description="Documents beyond 99.8 % of those before; over it, `cleaned` warns."
-    )
-    max_duplicate_rate: float = Field(default=0.5, ge=0, le=1, description="Over it, `deduped` warns.")
+    model_config = ConfigDict(extra="forbid")
 
 
 @dg.scaffold_with(corpus_source_scaffolder)
@@ -62,7 +50,7 @@ class CorpusSource(Source):
     dedup: Nested[DedupParameters] = Field(
         default_factory=DedupParameters, description="What counts as a copy of an earlier document."
     )
-    checks: SourceChecks = Field(default_factory=SourceChecks, description="Limits of the checks, as shares.")
+    checks: Nested[SourceChecks] = Field(default_factory=SourceChecks, description="Limits of the checks, as shares.")
 
     @property
     @override

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from pydantic import BaseModel, ConfigDict
+
 from llm_assets.contract.link import Link
 
 
@@ -30,6 +32,12 @@ class Site:
     limits: Mapping[str, float]
     landing: str | None
     find: Callable[[str, str], Link[Any]]
+
+
+class Limits(BaseModel):
+    """Base of the limits of one stage's checks: the fields by which `checks` of a source sets them."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 class SourceStage(ABC):

@@ -18,7 +18,7 @@ from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.plan import MixParameters
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.stages.pack.plan import PackParameters
-from llm_assets.stages.read.link import RawLink
+from llm_assets.stages.read.link import RawLink, ReadLimits
 from llm_assets.stages.read.stage import ReadParameters
 from llm_assets.stages.tokenize.link import TokenizedLink
 from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters, TrainParameters
@@ -50,7 +50,7 @@ def paragraphs(first: int, last: int) -> list[str]:
 
 def source(name: str, tokenizer: TokenizerLink | None = None, **limits: float) -> PackedLink:
     """The links of a source; without a tokenizer of its own name, one trained on itself."""
-    raw = RawLink(name, ReadParameters(), max_quarantine_rate=limits.get("max_quarantine_rate", 0.05))
+    raw = RawLink(name, ReadParameters(), limits=ReadLimits.model_validate(limits))
     cleaned = CleanedLink(name, raw, CleanParameters())
     deduped = DedupedLink(name, cleaned, DedupParameters())
     return PackedLink(

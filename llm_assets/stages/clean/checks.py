@@ -6,10 +6,12 @@ Guarantees that each has a limit that a source can set. None of them blocks but 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
 from llm_assets.contract.link import Check, Outcome, rate_outcome
+from llm_assets.contract.site import Limits
 from llm_assets.contract.stage import Disposition
 from llm_assets.stages.clean.findings import FINDINGS
 from llm_assets.stages.clean.measure.profile import Profile, language_shift, outliers, profile, statistics_shifts
@@ -35,16 +37,21 @@ CHECKS: Final = (PROCESSING_ERRORS, DROP_RATE, PII_RATE, LANGUAGE_SHIFT, STATIST
 _SHOWN: Final = 5
 
 
-@dataclass(frozen=True)
-class CleanLimits:
+class CleanLimits(Limits):
     """Rates are shares of documents; shifts are population stability indices."""
 
-    max_processing_error_rate: float = 0.0
-    max_drop_rate: float = 0.5
-    max_pii_rate: float = 0.01
-    max_language_shift: float = 0.25
-    max_statistics_shift: float = 0.25
-    max_outlier_rate: float = 0.02
+    max_processing_error_rate: float = Field(default=0, ge=0, le=1, description="Over it, `cleaned` is not committed.")
+    max_drop_rate: float = Field(default=0.5, ge=0, le=1, description="Over it, `cleaned` warns.")
+    max_pii_rate: float = Field(default=0.01, ge=0, le=1, description="Documents with PII; over it, `cleaned` warns.")
+    max_language_shift: float = Field(
+        default=0.25, ge=0, description="Population stability index of the mix of languages; over it, `cleaned` warns."
+    )
+    max_statistics_shift: float = Field(
+        default=0.25, ge=0, description="Population stability index of each statistic; over it, `cleaned` warns."
+    )
+    max_outlier_rate: float = Field(
+        default=0.02, ge=0, le=1, description="Documents beyond 99.8 % of those before; over it, `cleaned` warns."
+    )
 
 
 def cleaned_outcomes(

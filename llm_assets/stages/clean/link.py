@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from typing_extensions import override
@@ -60,7 +60,7 @@ class CleanedLink(DocumentLink, SourceStage):
     @classmethod
     @override
     def placed(cls, site: Site) -> Self:
-        limits = CleanLimits(**{each.name: site.limits[each.name] for each in fields(CleanLimits)})
+        limits = CleanLimits.model_validate(site.limits)
         models = tuple(
             cast(QualityModelLink, site.find(QualityModelLink.key(each.model), f"clean.quality.{place}.model"))
             for place, each in enumerate(site.parameters.quality)

@@ -7,12 +7,13 @@ changes or comes late, this one's inputs have changed: it is stale and is judged
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Self, cast
 
 import polars as pl
 import pyarrow as pa
+from pydantic import Field
 from typing_extensions import override
 
 from llm_assets.contract.documents import DocumentLink, as_inputs
@@ -26,7 +27,7 @@ from llm_assets.contract.link import (
     balance_outcome,
     rate_outcome,
 )
-from llm_assets.contract.site import Site, SourceStage
+from llm_assets.contract.site import Limits, Site, SourceStage
 from llm_assets.contract.stage import Disposition
 from llm_assets.contract.verdicts import VerdictLink
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
@@ -52,6 +53,12 @@ EARLIER_COMPLETE = Check(
 DUPLICATE_RATE = Check("duplicate_rate", "The share of copies is at most the source's limit.", blocking=False)
 
 
+class DedupLimits(Limits):
+    """Rates are shares of documents."""
+
+    max_duplicate_rate: float = Field(default=0.5, ge=0, le=1, description="Over it, `deduped` warns.")
+
+
 @dataclass(frozen=True)
 class DedupedLink(VerdictLink, SourceStage):
     """Deduplicates one snapshot of a source: of `documents`, whose table has the column `content_hash`."""
@@ -59,7 +66,7 @@ class DedupedLink(VerdictLink, SourceStage):
     source: str
     documents: DocumentLink
     parameters: DedupParameters
-    max_duplicate_rate: float = 0.5
+    limits: DedupLimits = field(default_factory=DedupLimits)
 
     stage_name = "deduped"
     summary = "Documents that are no copy of an earlier one."
@@ -70,7 +77,7 @@ class DedupedLink(VerdictLink, SourceStage):
     @override
     def placed(cls, site: Site) -> Self:
         documents = cast(DocumentLink, site.upstream)
-        return cls(site.source, documents, site.parameters, site.limits["max_duplicate_rate"])
+        return cls(site.source, documents, site.parameters, DedupLimits.model_validate(site.limits))
 
     @property
     @override
@@ -130,7 +137,7 @@ class DedupedLink(VerdictLink, SourceStage):
         )
         dropped = ledger.dropped_total.documents
         yield rate_outcome(
-            DUPLICATE_RATE.name, dropped, ledger.incoming.documents, self.max_duplicate_rate, "are copies"
+            DUPLICATE_RATE.name, dropped, ledger.incoming.documents, self.limits.max_duplicate_rate, "are copies"
         )
 
     def _copies(self, staged: StagedSnapshot, store: Store) -> Outcome:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import pyarrow.compute as pc
+from pydantic import Field
 from typing_extensions import override
 
 from llm_assets.contract.documents import DocumentLink
@@ -25,7 +26,7 @@ from llm_assets.contract.link import (
     rate_outcome,
 )
 from llm_assets.contract.samples import concatenated, sample_rows
-from llm_assets.contract.site import Site, SourceStage
+from llm_assets.contract.site import Limits, Site, SourceStage
 from llm_assets.contract.snapshots import Snapshots
 from llm_assets.contract.stage import Disposition
 from llm_assets.kernels.arrow import byte_lengths
@@ -42,6 +43,12 @@ _DIGESTED = [name for name in RAW_SCHEMA.names if name != "text"]
 """All columns but the text, which `doc_id` stands for."""
 
 
+class ReadLimits(Limits):
+    """Rates are shares of records."""
+
+    max_quarantine_rate: float = Field(default=0.05, ge=0, le=1, description="Over it, `raw` is not committed.")
+
+
 @dataclass(frozen=True)
 class RawLink(DocumentLink, SourceStage):
     """Reads one landed snapshot of a source. `landing` is the folder above the source's own, if not the store's."""
@@ -49,7 +56,7 @@ class RawLink(DocumentLink, SourceStage):
     source: str
     parameters: ReadParameters
     landing: str | None = None
-    max_quarantine_rate: float = 0.05
+    limits: ReadLimits = field(default_factory=ReadLimits)
 
     stage_name = "raw"
     summary = "Every record that landed, read or in quarantine."
@@ -60,7 +67,7 @@ class RawLink(DocumentLink, SourceStage):
     @classmethod
     @override
     def placed(cls, site: Site) -> Self:
-        return cls(site.source, site.parameters, site.landing, site.limits["max_quarantine_rate"])
+        return cls(site.source, site.parameters, site.landing, ReadLimits.model_validate(site.limits))
 
     @property
     @override
@@ -128,7 +135,7 @@ class RawLink(DocumentLink, SourceStage):
             QUARANTINE_RATE.name,
             unreadable,
             ledger.incoming.documents,
-            self.max_quarantine_rate,
+            self.limits.max_quarantine_rate,
             "of the records could not be read",
         )
 
