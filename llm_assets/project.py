@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from llm_assets.contract.documents import DocumentLink
 from llm_assets.contract.link import Link, Partitions, State
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.store.layout import Store
 
@@ -19,7 +20,7 @@ LinkT = TypeVar("LinkT", bound=Link[Any])
 Maker = Callable[[], Link[Any]]
 
 
-class CircleError(ValueError):
+class CircleError(LlmAssetsError, ValueError):
     """Assets that would be made from each other."""
 
 

@@ -4,29 +4,53 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
+
+from llm_assets.errors import LlmAssetsError
 
 if TYPE_CHECKING:
     from llm_assets.project import Project
     from llm_assets.stages.mix.link import MixedLink
     from llm_assets.store.layout import Store
 
+console = Console(width=None if sys.stdout.isatty() else 160)
+errors = Console(stderr=True)
+
+
+class _Commands(TyperGroup):
+    """Commands that say what a person can put right without a stack trace, and end with status 2 then."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader, as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except Exception as error:
+            # Dagster wraps what is wrong with a declaration in an error that shows the whole tree of folders
+            cause = error.__cause__ if type(error).__name__ == "ComponentTreeException" else error
+            if cause is error and not isinstance(error, LlmAssetsError | OSError):
+                raise
+            raise _refused(cause) from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Raw text in, the exact rows a language model trains on out, every one accounted for.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True)
 
 
 @app.command("demo-data")
@@ -35,14 +59,11 @@ def demo_data(
 ) -> None:
     """Write demonstration data into the landing folder, taken from this Python installation."""
     from llm_assets.cli.home import find_project, open_store
-    from llm_assets.demo import ForeignFilesError, SnapshotDiffersError, write_demo_data
+    from llm_assets.demo import write_demo_data
 
     landing = open_store(find_project()).landing
-    try:
-        with console.status("taking documentation and code from this Python installation"):
-            snapshots = write_demo_data(landing, megabytes=megabytes)
-    except (SnapshotDiffersError, ForeignFilesError) as error:
-        raise _refused(error) from error
+    with console.status("taking documentation and code from this Python installation"):
+        snapshots = write_demo_data(landing, megabytes=megabytes)
     for snapshot in snapshots:
         size = f"{snapshot.documents:,} documents, {snapshot.bytes / 1e6:.1f} MB in {snapshot.files} files"
         console.print(f"[bold]{snapshot.source}[/] {snapshot.snapshot}: {size}")
@@ -64,7 +85,7 @@ def run(
     logging.getLogger("dagster").setLevel(logging.ERROR)
     folder = find_project()
     ensure_dagster_home(folder)
-    with console.status("loading definitions"), _declarations():
+    with console.status("loading definitions"):
         definitions, project = load(project=folder)
     links = list(project.links.values()) if mixture is None else project.needed_for(_mixed(project, mixture).owner)
     store = open_store(folder)
@@ -103,16 +124,12 @@ def peek(
     dropped: Annotated[bool, typer.Option(help="Those that went no further, and why.")] = False,
 ) -> None:
     """Show documents of a stage, or decoded rows with the document boundaries visible."""
-    from llm_assets.cli.peek import Target, TargetError
+    from llm_assets.cli.peek import Target
     from llm_assets.cli.peek import peek as peek_at
-    from llm_assets.contract.link import MissingInputError
 
     project, store = _opened()
-    try:
-        for shown in peek_at(project, store, Target.parse(target), count, lost=dropped):
-            console.print(shown)
-    except (TargetError, MissingInputError) as error:
-        raise _refused(error) from error
+    for shown in peek_at(project, store, Target.parse(target), count, lost=dropped):
+        console.print(shown)
 
 
 @app.command()
@@ -126,18 +143,14 @@ def whatif(
 ) -> None:
     """Show what other thresholds would keep and drop, from what is stored, without cleaning again."""
     from llm_assets.cli.cleaned_source import cleaned_snapshots
-    from llm_assets.cli.peek import TargetError
     from llm_assets.cli.whatif import as_json as json_of
     from llm_assets.cli.whatif import report
-    from llm_assets.stages.clean.whatif.overrides import OverrideError, overridden
-    from llm_assets.stages.clean.whatif.whatif import CannotTellError, what_if
+    from llm_assets.stages.clean.whatif.overrides import overridden
+    from llm_assets.stages.clean.whatif.whatif import what_if
 
     project, store = _opened()
-    try:
-        link, snapshots = cleaned_snapshots(project, store, source, snapshot)
-        found = what_if(snapshots, link.parameters, overridden(link.parameters, settings))
-    except (TargetError, OverrideError, CannotTellError) as error:
-        raise _refused(error) from error
+    link, snapshots = cleaned_snapshots(project, store, source, snapshot)
+    found = what_if(snapshots, link.parameters, overridden(link.parameters, settings))
     if as_json:
         typer.echo(json.dumps(json_of(link.asset, found), indent=1))
     else:
@@ -160,19 +173,15 @@ def sample(
 ) -> None:
     """Write a stratified sample of a source's cleaned documents, the same ones each time."""
     from llm_assets.cli.cleaned_source import cleaned_snapshots
-    from llm_assets.cli.peek import TargetError
     from llm_assets.cli.sample import strata_table
     from llm_assets.contract.stage import Disposition
-    from llm_assets.stages.clean.sampling import Sampling, SamplingError, draw
+    from llm_assets.stages.clean.sampling import Sampling, draw
 
     project, store = _opened()
     disposition = Disposition.REJECTED if rejected else Disposition.KEPT
     sampling = Sampling(fraction, documents, tuple(dict.fromkeys(by or ())), strata, seed, disposition)
-    try:
-        link, snapshots = cleaned_snapshots(project, store, source, snapshot)
-        drawn = draw(snapshots, link.parameters, sampling, output)
-    except (TargetError, SamplingError, OSError) as error:
-        raise _refused(error) from error
+    link, snapshots = cleaned_snapshots(project, store, source, snapshot)
+    drawn = draw(snapshots, link.parameters, sampling, output)
     console.print(strata_table(sampling.by, drawn))
     console.print(f"written to {output}", soft_wrap=True, highlight=False, markup=False)
 
@@ -184,15 +193,10 @@ def plan_mixture(
 ) -> None:
     """Say what a version of a mixture made now would be: rows, tokens, repetitions, disk, what limits it."""
     from llm_assets.cli.plan import plan, tables
-    from llm_assets.contract.link import MissingInputError
-    from llm_assets.stages.mix.shares import MixtureError
 
     project, store = _opened()
     mixed = _mixed(project, mixture)
-    try:
-        planned = plan(mixed, store)
-    except (MissingInputError, MixtureError) as error:
-        raise _refused(error) from error
+    planned = plan(mixed, store)
     if as_json:
         typer.echo(json.dumps(planned.as_dict(), indent=1))
         return
@@ -216,29 +220,13 @@ def _opened() -> tuple[Project, Store]:
     from llm_assets.components.declared import load_project
 
     folder = find_project()
-    with _declarations():
-        return load_project(folder), open_store(folder)
+    return load_project(folder), open_store(folder)
 
 
 def _refused(why: object) -> typer.Exit:
     """Says what a person can put right, and ends with status 2."""
     errors.print(escape(str(why)), soft_wrap=True)
     return typer.Exit(2)
-
-
-@contextmanager
-def _declarations() -> Generator[None]:
-    """What is wrong with the project's YAML is said without a stack trace."""
-    from dagster.components.core.component_tree import ComponentTreeException
-
-    from llm_assets.components.positions import DeclarationError
-
-    try:
-        yield
-    except DeclarationError as error:
-        raise _refused(error) from error
-    except ComponentTreeException as error:
-        raise _refused(error.__cause__ or error) from error
 
 
 @contextmanager

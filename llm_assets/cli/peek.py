@@ -11,13 +11,14 @@ from rich.panel import Panel
 from rich.text import Text
 
 from llm_assets.contract.link import Shown
+from llm_assets.errors import LlmAssetsError
 from llm_assets.project import Project
 from llm_assets.store.layout import Store
 
 _SHADES = ("default", "cyan")
 
 
-class TargetError(ValueError):
+class TargetError(LlmAssetsError, ValueError):
     """A target that names nothing: says what it could name."""
 
 

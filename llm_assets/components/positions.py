@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dagster_shared.yaml_utils.source_position import SourcePositionTree
 from pydantic import ValidationError
 
+from llm_assets.errors import LlmAssetsError
 
-class DeclarationError(ValueError):
+
+class DeclarationError(LlmAssetsError, ValueError):
     """A declaration that parses but cannot be: says which file, line and field, why, and what would do."""
 
 

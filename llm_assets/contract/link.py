@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.histograms import Histogram
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Input, Manifest, Staged, fingerprint
@@ -26,13 +27,13 @@ from llm_assets.store.manifest import Input, Manifest, Staged, fingerprint
 StagedT = TypeVar("StagedT", bound=Staged)
 
 
-class MissingInputError(RuntimeError):
+class MissingInputError(LlmAssetsError, RuntimeError):
     """An input that is not there yet: names it and what to run first."""
 
     @classmethod
     def of(cls, name: str) -> Self:
         """The error for a partition, `docs/raw[2026-01]`, or an asset that is not committed."""
-        return cls(f"{name} is not there: materialize it first")
+        return cls(f"{name} is not there", "materialize it first")
 
 
 class State(StrEnum):

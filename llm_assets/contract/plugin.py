@@ -16,6 +16,7 @@ from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, mod
 from pydantic_core import InitErrorDetails
 
 from llm_assets.contract.stage import Parameters
+from llm_assets.errors import LlmAssetsError
 
 KindT = TypeVar("KindT")
 
@@ -23,11 +24,11 @@ _NOT_THE_DATA = (OSError, MemoryError)
 """Errors that say nothing of the document that was being looked at."""
 
 
-class PluginError(ValueError):
+class PluginError(LlmAssetsError, ValueError):
     """A plugin that cannot be found, or not be used: says which and what to do."""
 
 
-class PluginFailedError(RuntimeError):
+class PluginFailedError(LlmAssetsError, RuntimeError):
     """A plugin that raised an error, or gave what it must not: says which."""
 
 

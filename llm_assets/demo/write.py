@@ -20,6 +20,7 @@ import zstandard
 from llm_assets.demo.harvest import Document
 from llm_assets.demo.installation import Installation, running_installation, stable_number
 from llm_assets.demo.sample import DemoSnapshot, demo_snapshots
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store.folder import Folder
 
 SUCCESS = "_SUCCESS"
@@ -35,11 +36,11 @@ OUR_FILE = re.compile(r"demo-.*|\._SUCCESS\.[0-9a-f]+\.tmp", re.DOTALL)
 LOOSE_NAME = re.compile(r"[A-Za-z0-9._+-]{1,120}\.(?:md|txt)")
 
 
-class SnapshotDiffersError(ValueError):
+class SnapshotDiffersError(LlmAssetsError, ValueError):
     """A complete snapshot holds other demo data: complete snapshots are never changed."""
 
 
-class ForeignFilesError(ValueError):
+class ForeignFilesError(LlmAssetsError, ValueError):
     """A snapshot that is not complete holds files of somebody else, who may still be writing."""
 
 

@@ -13,8 +13,10 @@ from functools import cached_property
 from itertools import pairwise
 from operator import index
 
+from llm_assets.errors import LlmAssetsError
 
-class PositionError(ValueError):
+
+class PositionError(LlmAssetsError, ValueError):
     """A position at which no batch of this schedule starts."""
 
 

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from llm_assets.errors import LlmAssetsError
+
 STATE_VERSION = 2
 
 
-class LoaderStateError(ValueError):
+class LoaderStateError(LlmAssetsError, ValueError):
     """A saved state that this loader cannot continue from."""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import IterableDataset
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.loader.batch_schedule import BatchSchedule, MicroBatching, PositionError, Step
 from llm_assets.loader.device import checked_device
 from llm_assets.loader.epoch_order import EpochOrder
@@ -35,7 +36,7 @@ _ENDLESS = 1 << 62
 """Length in rows of an endless stream."""
 
 
-class LoaderExhaustedError(RuntimeError):
+class LoaderExhaustedError(LlmAssetsError, RuntimeError):
     """The loader was iterated again after its last batch was delivered."""
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
+from llm_assets.errors import LlmAssetsError
 
-class WorkerProcessError(RuntimeError):
+
+class WorkerProcessError(LlmAssetsError, RuntimeError):
     """An operation that is not possible with worker processes of a DataLoader."""
 
 

@@ -8,17 +8,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import dagster as dg
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.project import Project
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.loader import LoaderResource
 from llm_assets.store.manifest import Staged, partition_name
 
 
-class NotCommittedError(LookupError):
+class NotCommittedError(LlmAssetsError, LookupError):
     """An input that has no committed partition."""
 
 
-class NotStagedError(TypeError):
+class NotStagedError(LlmAssetsError, TypeError):
     """An output that this IO manager cannot keep."""
 
 

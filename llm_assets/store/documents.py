@@ -24,6 +24,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store import staging
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
@@ -35,7 +36,7 @@ _PROPERTY = "llm_assets"
 _DICTIONARY_COLUMNS = ["file", "error", "partner_snapshot"]
 
 
-class OtherSchemaError(RuntimeError):
+class OtherSchemaError(LlmAssetsError, RuntimeError):
     """The table has other columns than this version writes."""
 
 

@@ -21,11 +21,13 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from llm_assets.errors import LlmAssetsError
+
 _LOCAL = LocalFileSystem()
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
-class OutsideFolderError(ValueError):
+class OutsideFolderError(LlmAssetsError, ValueError):
     """The name refers to a path outside its folder."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store.folder import Folder
 from llm_assets.store.frozen_model import FrozenModel, ModelKind
 from llm_assets.store.manifest import Manifest
@@ -18,11 +19,11 @@ from llm_assets.store.manifest import Manifest
 MODEL = "model.json"
 
 
-class FrozenModelError(RuntimeError):
+class FrozenModelError(LlmAssetsError, RuntimeError):
     """Another model is committed here already."""
 
 
-class DamagedModelError(RuntimeError):
+class DamagedModelError(LlmAssetsError, RuntimeError):
     """The files of a committed model are missing or were changed."""
 
 

@@ -18,6 +18,8 @@ from typing import Any, Final, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from llm_assets.errors import LlmAssetsError
+
 Identity = tuple[str, ...]
 
 _RACY_SECONDS: Final = 2.0
@@ -27,7 +29,7 @@ _digests: dict[str, tuple[Identity, str]] = {}
 """URI → identity of the file when it was read last, and the digest of its content."""
 
 
-class NamedFileError(ValueError):
+class NamedFileError(LlmAssetsError, ValueError):
     """A file named by a user cannot be read. The message names it and the reason."""
 
 

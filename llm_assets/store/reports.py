@@ -12,13 +12,14 @@ from typing import Any
 
 import blake3
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
 
 REPORT = "report.json"
 
 
-class DamagedReportError(RuntimeError):
+class DamagedReportError(LlmAssetsError, RuntimeError):
     """The file of a committed report was changed."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store.folder import Folder
 from llm_assets.store.process import WriterProcess
 
@@ -56,7 +57,7 @@ class Attempt:
         self.end()
 
 
-class LostFilesError(RuntimeError):
+class LostFilesError(LlmAssetsError, RuntimeError):
     """Files of a staged generation are missing, or have another size than was written."""
 
 

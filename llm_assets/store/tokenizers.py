@@ -12,13 +12,14 @@ from typing import Any
 
 import blake3
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store.folder import Folder
 from llm_assets.store.manifest import Manifest
 
 TOKENIZER = "tokenizer.json"
 
 
-class FrozenTokenizerError(RuntimeError):
+class FrozenTokenizerError(LlmAssetsError, RuntimeError):
     """Another tokenizer is committed here already."""
 
 

@@ -254,5 +254,7 @@ def test_import_stays_light() -> None:
     ours = {name for name in modules if name.startswith("llm_assets.") and not name.startswith("llm_assets.loader")}
     shard_modules = {"shard_set", "files", "index", "checks", "table"}
     store_modules = {"folder", "recent_blocks", "shards"} | {f"shards.{name}" for name in shard_modules}
-    kernel_modules = {"llm_assets.kernels", "llm_assets.kernels.feistel"}
-    assert ours == kernel_modules | {"llm_assets.store"} | {f"llm_assets.store.{name}" for name in store_modules}
+    own = {"llm_assets.errors", "llm_assets.kernels", "llm_assets.kernels.feistel", "llm_assets.store"}
+    assert ours == own | {f"llm_assets.store.{name}" for name in store_modules}
+        f"llm_assets.store.{name}" for name in store_modules
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.store.shards.shard_set import ShardSetError
 
 
@@ -9,7 +10,7 @@ class ShardUnavailableError(ShardSetError):
     """A file of a set could not be fetched within the deadline. The message names the file and the last cause."""
 
 
-class CacheFolderError(Exception):
+class CacheFolderError(LlmAssetsError):
     """The folder of a cache cannot be used. The message names it and the reason."""
 
 

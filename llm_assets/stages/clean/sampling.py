@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from llm_assets.contract.by_hash import Hashes, combined_strata, hashes, quantile_strata, stratified_sample
 from llm_assets.contract.stage import Disposition
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.findings import columns_of, numbers
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.stage import CLEANED_SCHEMA
@@ -38,7 +39,7 @@ _PURPOSE: Final = "sample"
 _WRITE_BYTES: Final = 32 << 20
 
 
-class SamplingError(ValueError):
+class SamplingError(LlmAssetsError, ValueError):
     """A sample that cannot be drawn: says what could."""
 
 

@@ -39,6 +39,7 @@ from llm_assets.contract.shard_partition import (
     write_provenance,
 )
 from llm_assets.contract.stage import code_version
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.mix import VERSION
 from llm_assets.stages.mix.checks import (
     CHECKSUMS,
@@ -72,7 +73,7 @@ DESCRIBED_ROWS = 1 << 18
 """Rows that a histogram is made of, at most: evenly spread over the version."""
 
 
-class NoRoomError(RuntimeError):
+class NoRoomError(LlmAssetsError, RuntimeError):
     """There is no room where a version is to be written."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Context, Decimal
 from fractions import Fraction
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.mix.recipe import PhaseShares, exact
 from llm_assets.stages.mix.source_schedule import MAX_PERIOD, whole_weights
 
@@ -18,7 +19,7 @@ BILLION = 10**9
 _CONTEXT = Context(prec=40)
 
 
-class MixtureError(ValueError):
+class MixtureError(LlmAssetsError, ValueError):
     """A recipe that cannot be followed with the rows there are. The message says what would do."""
 
 

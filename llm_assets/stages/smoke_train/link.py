@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from llm_assets.contract.link import Check, Description, Link, MissingInputError, Outcome, Partitions, Work
 from llm_assets.contract.stage import Parameters, code_version
+from llm_assets.errors import LlmAssetsError
 from llm_assets.kernels.arrow import column
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.version.validation_set import committed_validation_set, validation_set_input
@@ -40,7 +41,7 @@ LENGTH = 128
 LOSS_FALLS = "loss_falls"
 
 
-class SmokeTrainError(RuntimeError):
+class SmokeTrainError(LlmAssetsError, RuntimeError):
     """A mixture that no model can be trained on as declared: says why."""
 
 

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.loader import IGNORED, Batch, LoaderStats, TokenLoader, sdpa_mask
 from llm_assets.store.shards.shard_set import ShardSet
 
 
-class NoTargetsError(ValueError):
+class NoTargetsError(LlmAssetsError, ValueError):
     """A set in which no token follows another one of its document."""
 
 

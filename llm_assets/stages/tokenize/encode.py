@@ -19,12 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.kernels.arrow import byte_lengths, string_buffers
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.token_schema import token_schema
 
 
-class TokenizerError(ValueError):
+class TokenizerError(LlmAssetsError, ValueError):
     """A tokenizer that cannot be used, with the reason and the remedy."""
 
 

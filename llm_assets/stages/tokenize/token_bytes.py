@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from llm_assets.errors import LlmAssetsError
+
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPACE = "▁"
 
 
-class UnknownBytesError(ValueError):
+class UnknownBytesError(LlmAssetsError, ValueError):
     """A tokenizer whose tokens do not say how many bytes they are."""
 
 

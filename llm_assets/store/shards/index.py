@@ -14,6 +14,8 @@ from typing import Any, Self, cast
 
 import xxhash
 
+from llm_assets.errors import LlmAssetsError
+
 FORMAT = 2
 INDEX_FILE = "index.json"
 TABLE_FILE = "shards.arrow"
@@ -22,13 +24,12 @@ _OPENING = b'{\n "checksum": "'
 _OPENING_BYTES = len(_OPENING) + 32
 
 
-class ShardSetError(Exception):
+class ShardSetError(LlmAssetsError):
     """A shard set is missing or damaged. `file` names the file, `problem` the reason."""
 
     def __init__(self, file: str, problem: str) -> None:
-        super().__init__(file, problem)
-        self.file = file
-        self.problem = problem
+        super().__init__(problem)
+        self.args, self.file = (file, problem), file
 
     def __str__(self) -> str:
         return f"{self.file}: {self.problem}"

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import idna
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.blocklist.folding import is_letter
 from llm_assets.stages.clean.edit.normalise import Form, normalise_text
 
@@ -30,7 +31,7 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(?:\*?\.)?([^/?#]*)([/?][^#]*)?(?:#.*)?")
 
 
-class BlocklistError(ValueError):
+class BlocklistError(LlmAssetsError, ValueError):
     """A line of a file of a blocklist that cannot be used, or a file without any."""
 
 

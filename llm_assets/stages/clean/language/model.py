@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.language.predict import NOTHING, Network, hash_word
 
 _MAGIC: Final = 793712314
@@ -28,7 +29,7 @@ _BITS: Final = 64
 _UNREACHED: Final = 10**15  # the weight of a node not made yet, as fastText has it
 
 
-class ModelError(ValueError):
+class ModelError(LlmAssetsError, ValueError):
     """A file that is no fastText classifier, or one of a kind that is not evaluated here."""
 
 

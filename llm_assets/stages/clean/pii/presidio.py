@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.pii.parameters import PresidioParameters
 from llm_assets.stages.clean.pii.spans import KINDS, Find, Kind, Spans, without_overlaps
 from llm_assets.stages.clean.texts import text_buffers
@@ -35,7 +36,7 @@ MAX_PIECE: Final = 100_000
 """Characters given to the model at once. spaCy needs about a gigabyte for this many, and refuses ten times as many."""
 
 
-class PresidioMissingError(ImportError):
+class PresidioMissingError(LlmAssetsError, ImportError):
     """The optional dependency is not installed."""
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from llm_assets.errors import LlmAssetsError
 
-class QualityModelError(ValueError):
+
+class QualityModelError(LlmAssetsError, ValueError):
     """A model that cannot be made, read or used as it is declared: says which and why."""
 
 

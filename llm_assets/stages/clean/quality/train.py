@@ -17,6 +17,7 @@ from typing import IO, Final
 
 import pyarrow as pa
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.quality.draw import Drawn
 from llm_assets.stages.clean.quality.parameters import TrainParameters
 
@@ -32,7 +33,7 @@ _FLORET_FIELDS: Final = slice(52, 60)
 _TWO_INT32: Final = b"\1\0\0\0\1\0\0\0"
 
 
-class TrainerError(RuntimeError):
+class TrainerError(LlmAssetsError, RuntimeError):
     """The trainer did not write the model that was asked for."""
 
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from llm_assets.contract.stage import Parameters
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.blocklist.parameters import Blocklist
 from llm_assets.stages.clean.custom import Edit
 from llm_assets.stages.clean.parameters import CleanParameters, QualityScore
@@ -33,7 +34,7 @@ _ENTRIES: Final[Mapping[str, type[Entry]]] = dict(_entries())
 _Value = dict[str, Any]
 
 
-class OverrideError(ValueError):
+class OverrideError(LlmAssetsError, ValueError):
     """A setting that is none, has no such value, or would need the partition to be made again."""
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from llm_assets.contract.stage import Disposition
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.findings import columns_of, verdicts
 from llm_assets.stages.clean.judge import Verdicts
 from llm_assets.stages.clean.parameters import CleanParameters
@@ -33,7 +34,7 @@ _A_RULE: Final = slice(0, -1)
 _ANY: Final = slice(None)
 
 
-class CannotTellError(RuntimeError):
+class CannotTellError(LlmAssetsError, RuntimeError):
     """A snapshot that lacks what the rules look at: says which, and what to do."""
 
 

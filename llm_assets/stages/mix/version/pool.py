@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from llm_assets.contract.link import MissingInputError
 from llm_assets.contract.shard_partition import open_shards
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.mix.shares import MixtureError
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, split_name
@@ -24,7 +25,7 @@ from llm_assets.store.shards.shard_set import DocumentLengths, ShardSet, ShardSe
 ROWS_PER_READ = 1 << 16
 
 
-class ChangedInputError(RuntimeError):
+class ChangedInputError(LlmAssetsError, RuntimeError):
     """What a version was registered with is no longer what there is."""
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.mix.plan import MixturePlan
 from llm_assets.stages.mix.version.pool import Block, Pool, ranges
 from llm_assets.store.shards.shard_set import DocumentLengths
@@ -30,7 +31,7 @@ BLOCK_BYTES = BUCKET_BYTES // 4
 """Read at a time. With 1 TiB in 1,024 buckets, what a block adds to a bucket is 256 KiB: long enough a write."""
 
 
-class SpillError(RuntimeError):
+class SpillError(LlmAssetsError, RuntimeError):
     """There is no room to spill, or what was spilled does not come back as it was written, or not all of it."""
 
 
