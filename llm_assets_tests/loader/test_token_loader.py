@@ -256,5 +256,3 @@ def test_import_stays_light() -> None:
     store_modules = {"folder", "recent_blocks", "shards"} | {f"shards.{name}" for name in shard_modules}
     own = {"llm_assets.errors", "llm_assets.kernels", "llm_assets.kernels.feistel", "llm_assets.store"}
     assert ours == own | {f"llm_assets.store.{name}" for name in store_modules}
-        f"llm_assets.store.{name}" for name in store_modules
-    }
