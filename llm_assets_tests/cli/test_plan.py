@@ -170,7 +170,7 @@ def test_the_plan_for_a_person(plan: Plan) -> None:
         ("  shares: {web: 1}\n  epochs: 3\n", r"\(max_repetitions 3\.0 would do\)\nRemedy: ask for at most \d+ rows"),
         ("  shares: {web: 1}\n  held_out: {rows: 9999}\n", r"held_out: 9999 rows of source 'web', which has \d+"),
         ("  shares: {web: 1}\n  snapshots: {web: [2027-01]}\n", r"web/packed\[2027-01\] is not there"),
-        ("  shares: {web: 1}\n  continues: other@v1\n  from_row: 1\n", "other@v1, to be continued, is not made"),
+        ("  shares: {web: 1}\n  continues: other@v1\n  from_row: 1\n", "other@v1 is not made"),
     ],
 )
 def test_what_cannot_be_is_refused(plan: Plan, recipe: str, message: str) -> None:
@@ -181,38 +181,37 @@ def test_what_cannot_be_is_refused(plan: Plan, recipe: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("  seed: 1\n", "defs.yaml:2: shares: they are needed"),
+        ("  seed: 1\n", "defs.yaml:2: shares: give shares, or sources"),
         ('  shares: {"tag:kind=verse": 1}\n', "defs.yaml:4: shares.tag:kind=verse: no source has the tag kind=verse"),
         ("  sources: [web, tag:kind]\n", "defs.yaml:4: sources.1: 'tag:kind' is no tag: write tag:key=value"),
         (
             '  shares: {"tag:kind=prose": 1, web: 1}\n',
-            "defs.yaml:4: shares: web would have two: it is in tag:kind=prose",
+            "defs.yaml:4: shares: web would have two shares: it is in tag:kind=prose",
         ),
         (
             "  shares: {web: 1}\n  epochs: 1\n  total_rows: 2\n",
-            "defs.yaml:5: epochs: only one of total_rows and epochs",
+            "defs.yaml:5: epochs: give only one of total_rows and epochs",
         ),
         ("  shares: {web: 1}\n  temperature: 0\n", "defs.yaml:5: temperature: Input should be greater"),
-        ("  shares: {web: 1}\n  continues: v1\n  from_row: 3\n", "defs.yaml:5: continues: a version of"),
-        ("  shares: {web: 1}\n  from_row: 3\n", "defs.yaml:5: from_row: both go together"),
+        ("  shares: {web: 1}\n  continues: v1\n  from_row: 3\n", "defs.yaml:5: continues: give a version of"),
+        ("  shares: {web: 1}\n  from_row: 3\n", "defs.yaml:5: from_row: give continues and from_row together"),
         ("  shares: {web: 1}\n  snapshots:\n    code: [a]\n", "defs.yaml:6: snapshots.code: not in this mixture"),
         (
             '  shares: {"tag:kind=prose": 1}\n  max_repetitions_by_source:\n    "tag:kind=prose": 2\n',
-            "defs.yaml:6: max_repetitions_by_source.tag:kind=prose: here sources are named one by one, not by a tag: "
-            "web, wiki",
+            "defs.yaml:6: max_repetitions_by_source.tag:kind=prose: name the sources here, not a tag: web, wiki",
         ),
         ('  shares:\n    web: 1\n    "tag:v=1.2": 1\n', "defs.yaml:6: shares.tag:v=1.2: no source has the tag v=1.2"),
         ("  sources:\n    - web\n    - wki\n", "defs.yaml:6: sources.1: no source 'wki' is declared"),
         (
             "  shares: {web: 1}\n  phases:\n    - {name: a}\n    - name: b\n      fraction: 0.5\n"
             '      shares:\n        "tag:kind=prose": 1\n        wiki: 1\n',
-            "defs.yaml:9: phases.1.shares: wiki would have two: it is in tag:kind=prose and in wiki",
+            "defs.yaml:9: phases.1.shares: wiki would have two shares: it is in tag:kind=prose and in wiki",
         ),
-        ("  shares: {web: 1}\n  temperature: 2\n", "defs.yaml:5: temperature: no part follows from sizes"),
+        ("  shares: {web: 1}\n  temperature: 2\n", "defs.yaml:5: temperature: no share follows from sizes"),
         (
             "  sources: [web]\n  phases:\n    - {name: a}\n    - name: b\n      fraction: 0.5\n"
             "      shares: {wiki: 1}\n      temperature: 2\n",
-            "defs.yaml:10: phases.1.temperature: no part follows from sizes",
+            "defs.yaml:10: phases.1.temperature: no share follows from sizes",
         ),
         (
             "  phases:\n    - {name: a, shares: {web: 1}}\n    - {name: b, rows: 5, shares: {wki: 1}}\n",

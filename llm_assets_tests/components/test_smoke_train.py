@@ -117,7 +117,7 @@ def report(store: Store) -> StoredReport:
 WRONG = {
     "a misspelt parameter": ("  smoke_train: {step: 20}\n", ["smoke_train.step at", "no such field", "steps"]),
     "no step": ("  smoke_train: {steps: 0}\n", ["smoke_train.steps at", "greater than or equal to 2"]),
-    "heads that do not divide": ("  smoke_train: {width: 10}\n", ["smoke_train at", "among 4 heads"]),
+    "heads that do not divide": ("  smoke_train: {width: 10}\n", ["smoke_train at", "divisible by 4 heads"]),
     "something else to do": (
         "  smoke_train: {on_failure: retry}\n",
         ["smoke_train.on_failure at", "'warn' or 'block'"],

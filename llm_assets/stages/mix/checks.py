@@ -1,4 +1,4 @@
-"""The checks of a version of a mixture, from what was written: its rows, and the records of where they come from."""
+"""The checks of a version of a mixture, computed from its written rows and their provenance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARES_EXACT = Check(
     "At every position of a phase, each source has given its share of the rows of the phase so far, within one row.",
 )
 ROWS_AS_PACKED = Check(
-    "rows_as_packed", "Sampled rows are the packed rows that they are said to come from: all tokens, all documents."
+    "rows_as_packed", "Sampled rows equal the packed rows that their provenance names: all tokens, all documents."
 )
 HELD_OUT_APART = Check("held_out_apart", "No held-out row is among the rows to train on, or held out twice.")
 CHECKSUMS = Check("checksums", "Every block of every shard reads back as it was written.")
@@ -77,7 +77,7 @@ def _codes(column: pa.DictionaryArray, numbers: Mapping[str, int]) -> npt.NDArra
 
 @dataclass
 class _Shares:
-    """How far any source is from its share, phase by phase."""
+    """The greatest distance of any source from its share, over all positions of each phase."""
 
     numbers: Mapping[str, int]
     ends: list[int]
@@ -99,7 +99,7 @@ class _Shares:
         while len(sources):
             phase = int(np.searchsorted(self.ends, self.position, side="right"))
             if phase == len(self.ends):
-                self.worst, self.kept = float("inf"), False  # more rows than there are in all phases
+                self.worst, self.kept = float("inf"), False  # more rows than all phases have
                 return
             part = sources[: self.ends[phase] - self.position]
             self._add(phase, part)
@@ -126,11 +126,11 @@ class _Shares:
 
 
 RowsBySet = dict[tuple[str, str], npt.NDArray[np.int64]]
-"""Source and snapshot to rows of the packed set."""
+"""(source, snapshot) → rows of the packed set, int64 [n]."""
 
 
 def _by_set(batch: pa.RecordBatch) -> Iterator[tuple[tuple[str, str], npt.NDArray[np.intp]]]:
-    """The sets that occur in a batch, and where."""
+    """The packed sets that occur in a batch of provenance, each with its places in the batch."""
     sources, snapshots = batch["source"], batch["snapshot"]
     source, snapshot = (each.indices.to_numpy(zero_copy_only=False) for each in (sources, snapshots))
     for code in np.unique(source.astype(np.int64) * len(snapshots.dictionary) + snapshot).tolist():
@@ -150,7 +150,7 @@ def _held_out_rows(held_out: ShardSet | None) -> RowsBySet:
 
 @dataclass
 class _Apart:
-    """Held-out rows that are among others."""
+    """Counts training rows that are held out too."""
 
     held_out: RowsBySet
     found: int = 0
@@ -173,7 +173,7 @@ class _Apart:
 
 
 class _Sample:
-    """Rows, evenly spread, compared with the packed rows that they are said to come from."""
+    """Rows, evenly spread, compared with the packed rows that their provenance names."""
 
     def __init__(self, shards: ShardSet, pool: Pool) -> None:
         self.shards = shards
@@ -197,7 +197,7 @@ class _Sample:
 
 
 def _sampled(samples: Sequence[_Sample]) -> Outcome:
-    """The outcome of `ROWS_AS_PACKED`, of rows to train on and of those held out."""
+    """The outcome of `ROWS_AS_PACKED`, for training rows and held-out rows."""
     records, rows = sum(each.records for each in samples), sum(each.shards.rows for each in samples)
     misplaced, differing = sum(each.misplaced for each in samples), sum(each.differing for each in samples)
     places = f"{records} records of {rows} rows, {misplaced} of them of another row"
@@ -209,7 +209,7 @@ def _sampled(samples: Sequence[_Sample]) -> Outcome:
 
 
 def _row(shards: ShardSet, row: int) -> tuple[bytes, list[int]] | None:
-    """A row; None where it does not read back as it was written: then it is not the packed row, whatever that is."""
+    """Token ids and document lengths of a row; None where it is damaged, which equals no packed row."""
     try:
         lengths = shards.document_lengths(row, row + 1).lengths.tolist()
         return shards.input_ids(row, row + 1).tobytes(), lengths

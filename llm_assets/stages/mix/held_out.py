@@ -1,7 +1,7 @@
-"""Which rows are kept for validation: the first ones of a permutation that depends on the source's name and size alone.
+"""Selects rows held out for validation: the first ones of a permutation keyed by the source's name and size alone.
 
-Guarantees that mixtures of other seeds and shares hold out the same rows, and that more held out means the same and
-others. A document cut in two by packing may be in a held-out row and in one that is not.
+Guarantees that mixtures with other seeds and shares hold out the same rows, and that a larger number includes the rows
+of a smaller one. A document that packing cut in two may be in a held-out row and in a training row.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from llm_assets.stages.mix.shares import MixtureError
 from llm_assets.stages.mix.source_stream import SourceStream
 
 _FIRST_STEP, _LAST_STEP = 64, 4096
-"""Rows whose tokens are asked for at once: few at first, since each is a read at a random place."""
+"""Rows read at once to count their tokens: few at first, since each is a random read."""
 
 TokensOf = Callable[[NDArray[np.int64]], NDArray[np.integer]]
-"""Tokens of each of the given rows of a source."""
+"""Returns the number of tokens of each of the given rows of a source."""
 
 
 def held_out_count(source: str, rows: int, amount: HeldOutAmount, tokens_of: TokensOf) -> int:
-    """How many rows of a source that has `rows` are held out: just as many as have the tokens, or the number given.
+    """Number of rows to hold out of a source with `rows` rows: as given, or the fewest with the tokens asked for.
 
-    Raises MixtureError where the source has less than is asked for.
+    Raises MixtureError where the source has fewer.
     """
     if amount.rows is not None:
         if amount.rows > rows:

@@ -1,7 +1,7 @@
-"""How long the phases of a mixture are, and whether its sources have the rows for it.
+"""Finds the lengths of a mixture's phases, limited by the rows of its sources.
 
-Guarantees that what is found can be supplied: at the given shares no source is used more often than allowed. A length
-that cannot be is refused with what would do, never shortened quietly.
+Guarantees that the sources can supply the lengths: at the given shares none is repeated more often than allowed. An
+impossible length is an error that names a possible one; it is never shortened silently.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _MOST_ROWS = 2**60
 
 @dataclass(frozen=True)
 class Supply:
-    """What one source can give.
+    """The rows that one source can supply.
 
     Attributes:
-        stream: its rows in the order in which they are used.
-        tokens_per_row: mean number of tokens in a row of it.
-        begin: where its stream stands: rows used before, by versions that are continued.
+        stream: its rows in the order of use.
+        tokens_per_row: mean number of tokens per row.
+        begin: position of the stream at the start: rows used before, by versions that are continued.
         limit: position up to which the stream may be used.
     """
 
@@ -46,22 +46,23 @@ class Supply:
 
     @property
     def allowed(self) -> int:
-        """Rows that it can give now, repetitions included."""
+        """Rows that it can supply now, with repetitions."""
         return max(0, self.limit - self.begin)
 
 
 @dataclass(frozen=True)
 class Demand:
-    """A phase as the recipe has it, with its shares by source in the order of the supplies."""
+    """A phase of the recipe, with its share of each source in the order of the supplies."""
 
     phase: Phase
     shares: tuple[Fraction, ...]
 
 
 class ShareError(MixtureError):
-    """Sources that cannot give their shares: `short`, with the rows each would have to give; the most rows there can
-    be (None where there can be none, or the recipe says how long each phase is). `lengths` are empty where no length
-    was asked for, and none is possible.
+    """Sources have too few rows for their shares.
+
+    `short` are these sources, each with the rows it would need. `most_rows` is the longest possible mixture; None where
+    none is possible, or the recipe fixes the length of each phase. `lengths` is empty where the recipe gives no length.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class ShareError(MixtureError):
 
 
 def _asked(demands: Sequence[Demand], lengths: Sequence[int], shares: Sequence[Fraction]) -> str:
-    """`0.3 of 100 rows`, for each phase that wants something."""
+    """`0.3 of 100 rows`, for each phase with a share of the source."""
     one = len(demands) == 1
     return " and ".join(
         f"{float(share):.6g} of {length} rows" + ("" if one else f" ({demand.phase.name})")
@@ -110,13 +111,13 @@ def _shortfall(supply: Supply, needed: int, asked: str) -> str:
 
 
 def _enough(supply: Supply, needed: int) -> float:
-    """The next number of four decimals with which the source can give the rows."""
+    """The least `max_repetitions`, to four decimals, with which the source has the rows."""
     return math.ceil(supply.stream.repetitions(supply.begin + needed) * 10_000) / 10_000
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """The lengths of the phases, and the sources without which they could be longer, where that was the limit."""
+    """The lengths of the phases; `limited_by` names the sources that limit them where the recipe gives no length."""
 
     rows: tuple[int, ...]
     limited_by: tuple[str, ...]
@@ -148,28 +149,30 @@ class LengthFinder:
         empty = [demand.phase.name for demand, length in zip(self._demands, lengths, strict=True) if not length]
         if empty:
             raise MixtureError(
-                f"phase {empty[0]!r} would have no row: make it longer, or the whole mixture, which has {sum(lengths)}"
+                f"phase {empty[0]!r} would have no row: make it longer, or the whole mixture of {sum(lengths)} rows"
             )
         return tuple(lengths)
 
     def _fixed_length(self, demand: Demand) -> int | None:
-        """Rows of a phase that says so in rows or tokens."""
+        """Rows of a phase whose length is given in rows or tokens; None for other phases."""
         if demand.phase.rows is not None:
             return demand.phase.rows
         if demand.phase.tokens is not None:
             mean = self._tokens_per_row(demand)
             if not mean:
-                raise MixtureError(f"phase {demand.phase.name!r}: its sources have no tokens, so no rows make them up")
+                raise MixtureError(
+                    f"phase {demand.phase.name!r}: its length is in tokens, but its sources have none: give rows"
+                )
             return math.ceil(demand.phase.tokens / mean)
         return None
 
     def _tokens_per_row(self, demand: Demand) -> Fraction:
-        """The mean number of tokens in a row of a phase."""
+        """Mean number of tokens per row of a phase."""
         parts = zip(demand.shares, self._supplies, strict=True)
         return sum((share * supply.tokens_per_row for share, supply in parts), Fraction(0))
 
     def _asked(self) -> int | None:
-        """Rows of the whole, where the recipe says."""
+        """Rows of the whole mixture, where the recipe gives a length."""
         parameters = self._parameters
         if parameters.epochs is not None:
             used = [any(demand.shares[number] for demand in self._demands) for number in range(len(self._supplies))]
@@ -180,7 +183,7 @@ class LengthFinder:
         return parameters.total_rows
 
     def _rows_for(self, tokens: int) -> int:
-        """The fewest rows of the whole that have so many tokens, by the mean of each phase."""
+        """The fewest rows of the whole mixture with this many tokens, by the mean of each phase."""
         means = [self._tokens_per_row(demand) for demand in self._demands]
         low, high = self._least(), max(self._least(), _MOST_ROWS)
         while low < high:
@@ -193,13 +196,13 @@ class LengthFinder:
         return low
 
     def _least(self) -> int:
-        """Rows of the phases that say how many they have."""
+        """Rows of the phases with a fixed length."""
         return sum(length or 0 for length in self._fixed)
 
     def _lengths(self, total: int | None) -> list[int] | None:
-        """The length of each phase of a whole of so many rows; None where those of fixed length are longer already.
+        """The length of each phase in a mixture of `total` rows; None where the fixed lengths exceed it.
 
-        Where the ends of phases fall between rows, they are rounded down, each end by itself.
+        Ends of phases that fall between rows are rounded down, each end by itself.
         """
         if total is None or total < self._least():
             return None
@@ -220,7 +223,7 @@ class LengthFinder:
         return lengths
 
     def _needed(self, lengths: Sequence[int]) -> Iterator[tuple[Supply, int]]:
-        """Rows that each source may have to give: in every phase its share, rounded up."""
+        """The rows that each source may need: its share of every phase, rounded up."""
         for number, supply in enumerate(self._supplies):
             phases = zip(self._demands, lengths, strict=True)
             yield supply, sum(math.ceil(demand.shares[number] * length) for demand, length in phases)
@@ -233,10 +236,10 @@ class LengthFinder:
         return lengths is not None and not self._short(lengths)
 
     def _longest(self) -> int | None:
-        """Rows of the longest mixture that no source is too small for; None where there is none at all.
+        """Rows of the longest mixture that the sources can supply; None where no length is possible.
 
-        Found by bisection. With rounded ends of phases, more rows may need less of a source, by a row for each phase:
-        so what is found is increased as long as one row more fits.
+        Found by bisection. Since ends of phases are rounded, a longer mixture may need less of a source, by a row per
+        phase: so the result is increased while one row more fits.
         """
         low = max(1, self._least())
         if not self._fits(low):
@@ -258,8 +261,8 @@ class LengthFinder:
         lengths = self._lengths(total)
         if lengths is None:
             return MixtureError(
-                f"{total} rows in all, but the phases that say how long they are have {self._least()}, and the "
-                "fractions take their part: ask for more rows, or shorten a phase"
+                f"{total} rows in all are too few: the phases of fixed length have {self._least()}, and the fractions "
+                "take their part. Ask for more rows, or shorten a phase"
             )
         return self._shortage(lengths, most, asked is not None or self._least() > 0)
 

@@ -70,16 +70,16 @@ from llm_assets.store.staging import Attempt
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROWS_PER_WRITE = 8192
 DESCRIBED_ROWS = 1 << 18
-"""Rows that a histogram is made of, at most: evenly spread over the version."""
+"""The most rows that a histogram counts, evenly spread over the version."""
 
 
 class NoRoomError(LlmAssetsError, RuntimeError):
-    """There is no room where a version is to be written."""
+    """The disk or quota is too small for the version. The message says how much it needs."""
 
 
 @dataclass(frozen=True, eq=False)
 class MixtureVersions(Partitions):
-    """The versions of a mixture. One is registered where the recipe, or what it is made from, has changed."""
+    """The versions of a mixture: a new one is registered where the recipe or its inputs changed."""
 
     mixed: MixedLink
 
@@ -99,7 +99,7 @@ class MixtureVersions(Partitions):
 
 @dataclass(frozen=True)
 class MixedLink(Link[StagedShards]):
-    """Makes the versions of one mixture. `continued` is the mixture that it continues, where that is another one."""
+    """Makes the versions of one mixture. `continued` is the link of another mixture that it continues, if any."""
 
     name: str
     sources: tuple[PackedLink, ...]
@@ -158,7 +158,7 @@ class MixedLink(Link[StagedShards]):
         return Versions(store.mixture(self.name))
 
     def recipe(self, store: Store) -> PinnedRecipe:
-        """What a version made now would be: its pinned inputs are those of `current_inputs`.
+        """The recipe of a version made now, with `current_inputs` pinned.
 
         Raises MissingInputError.
         """
@@ -182,19 +182,19 @@ class MixedLink(Link[StagedShards]):
         return shards_manifest(store.version(self.name, partition))
 
     def state(self, store: Store, partition: str) -> State:
-        """A version is never stale: what is new becomes another version."""
+        """A version is never stale: changes make another version."""
         if self.committed(store, partition) is not None:
             return State.CURRENT
         return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
 
     @override
     def make(self, work: Work) -> StagedShards:
-        """Raises MixtureError where the recipe cannot be followed with what there is, and NoRoomError."""
+        """Raises MixtureError where the sources do not suffice for the recipe, ChangedInputError, and NoRoomError."""
         recipe = self._registered(work.store, work.partition)
         parameters = MixParameters.model_validate(recipe.parameters)
         if recipe.code_version != (now := code_version(VERSION, parameters)):
             raise ChangedInputError(
-                f"{self.asset}[{work.partition}] was registered for the code {recipe.code_version}, which is {now} "
+                f"{self.asset}[{work.partition}] was registered for code version {recipe.code_version}, which is {now} "
                 "now: make a new version"
             )
         planned = PlannedMixture.of(work.store, recipe)
@@ -269,12 +269,12 @@ class MixedLink(Link[StagedShards]):
 
 
 def _recipe(parameters: Mapping[str, Any]) -> str:
-    """As it was written, without what is the default."""
+    """The recipe as JSON, without fields that have their default."""
     return MixParameters.model_validate(parameters).model_dump_json(exclude_defaults=True)
 
 
 def _details(recipe: PinnedRecipe, planned: PlannedMixture, held_out: ShardSet | None) -> Mapping[str, Any]:
-    """What the manifest of a version says beside its ledger; a version that continues it reads `plan` and `pins`."""
+    """The details of a version's manifest; a version that continues it reads `plan` and `pins`."""
     pins = {source: [[name, asdict(pinned)] for name, pinned in each] for source, each in planned.pins.items()}
     return {
         "parameters": recipe.parameters,
@@ -310,7 +310,7 @@ def _write(attempt: Attempt, planned: PlannedMixture) -> StagedShardSet:
 
 
 def _documents_per_row(shards: ShardSet) -> npt.NDArray[np.int64]:
-    """Of rows evenly spread over the set."""
+    """Number of documents in each of at most `DESCRIBED_ROWS` rows, evenly spread over the set."""
     step = max(1, -(-shards.rows // DESCRIBED_ROWS)) * ROWS_PER_READ
     found = [
         np.diff(shards.document_lengths(first, min(first + ROWS_PER_READ, shards.rows)).offsets)

@@ -1,7 +1,7 @@
-"""What a mixture takes from each source, and the order of its rows.
+"""Plans a mixture: the rows taken from each source, and the order of all rows.
 
-Guarantees exact shares: within a phase, less than one row from p·t among its first t rows, for every source and every
-t, and that no source is used more often than allowed. A recipe that a source cannot fill is an error, never a quiet
+Guarantees exact shares: of the first t rows of a phase, a source with share p has p·t rows, less than one row off, for
+every t; and no source is repeated more often than allowed. A source with too few rows is an error, never a silent
 change of the shares. Reads and writes no row.
 """
 
@@ -26,7 +26,7 @@ __all__ = ["Available", "Consumed", "MixParameters", "MixtureError", "MixturePla
 
 @dataclass(frozen=True)
 class Available:
-    """What there is of a source: rows, their tokens, and how many of the rows are held out."""
+    """The size of a source: rows, their tokens, and the number of rows held out."""
 
     rows: int
     tokens: int
@@ -35,7 +35,7 @@ class Available:
 
 @dataclass(frozen=True)
 class Consumed:
-    """How far earlier versions have used a source: the stream up to `position`."""
+    """The use of a source by earlier versions: its stream, up to `position`."""
 
     stream: SourceStream
     position: int
@@ -43,7 +43,7 @@ class Consumed:
 
 @dataclass(frozen=True)
 class SourcePlan(Supply):
-    """What a mixture takes of what one source can give: `taken` rows, repetitions included, from `begin` on."""
+    """A supply, and the `taken` rows of it, with repetitions, from `begin` on."""
 
     taken: int
 
@@ -54,13 +54,13 @@ class SourcePlan(Supply):
 
     @property
     def repetitions(self) -> float:
-        """How often the mixture uses the rows of the source; 0 where it has none."""
+        """Uses of each row of the source on average; 0 where it has no rows."""
         return self.taken / self.available if self.available else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class MixturePlan:
-    """A mixture: what it takes from each source, and which row stands where.
+    """The plan of a mixture: the rows taken from each source, and the row at each position.
 
     Attributes:
         sources: in order of names; their index is the `source` in `order`.
@@ -95,20 +95,20 @@ class MixturePlan:
         """The rows at the positions `first` to `last` (exclusive).
 
         Returns the index of the source in `sources`, int16 [last - first], and the row of that source,
-        int64 [last - first]: the same in whatever pieces it is asked for. Anywhere it costs at most the time of
-        2**16 positions more than were asked for. Raises IndexError for positions outside the mixture.
+        int64 [last - first]; the result does not depend on how a range is divided. Costs at most the time of 2**16
+        positions more than asked for, anywhere. Raises IndexError for positions outside the mixture.
         """
         return self.order.rows_at(first, last)
 
     def counts(self, position: int) -> dict[str, int]:
-        """Rows of each source before a position: in each phase its share of the rows so far, rounded up or down.
+        """Rows of each source before a position: its share of the rows of each phase so far, rounded up or down.
 
         Raises IndexError for a position outside the mixture.
         """
         return dict(zip(self.names, (self.order.at(position) - self.order.begin).tolist(), strict=True))
 
     def consumed(self, position: int) -> dict[str, Consumed]:
-        """How far each source is used before a position, by this mixture and those that it continues.
+        """The use of each source before a position, by this mixture and those that it continues.
 
         Raises IndexError for a position outside the mixture.
         """
@@ -117,13 +117,13 @@ class MixturePlan:
         return {**self.idle, **used}
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON form of what the order depends on: `consumed_before` reads it."""
+        """A JSON form of everything that the order depends on; `consumed_before` reads it."""
         idle = {name: {**each.stream.as_dict(), "position": each.position} for name, each in self.idle.items()}
         return {"seed": self.seed, **self.order.as_dict(), "idle": idle}
 
 
 def consumed_before(plan: Mapping[str, Any], position: int) -> dict[str, Consumed]:
-    """What `MixturePlan.consumed` says, from the plan's JSON form. Raises IndexError."""
+    """`MixturePlan.consumed`, from the plan's JSON form. Raises IndexError."""
     seed = plan["seed"]
     idle = {
         name: Consumed(SourceStream.from_dict(name, seed, each), each["position"])
@@ -137,14 +137,14 @@ def consumed_before(plan: Mapping[str, Any], position: int) -> dict[str, Consume
 def plan_mixture(
     available: Mapping[str, Available], parameters: MixParameters, consumed: Mapping[str, Consumed] | None = None
 ) -> MixturePlan:
-    """What to take from the sources there are. Those that the recipe does not name are left alone.
+    """Plan the mixture of a recipe. Sources that the recipe does not name are ignored.
 
-    `consumed` is what the version that the recipe continues had used by then: its streams go on, `held_out` of
-    `available` is not looked at for these. Walks once over the schedule of each phase, up to its period or to its end
-    (see `SourceSchedule`).
+    `consumed` is the use of sources by the version that the recipe continues: their streams go on, and `held_out` of
+    `available` is ignored for them. Walks once over the schedule of each phase, up to its period or its end (see
+    `SourceSchedule`).
 
     Raises:
-        ShareError: a source cannot give its share within its `max_repetitions`, or has no row that may be used at all.
+        ShareError: a source has too few rows for its share within its `max_repetitions`, or none that may be used.
         MixtureError: the recipe cannot be followed for another reason.
         ValueError: a negative number of rows.
     """
@@ -175,7 +175,7 @@ def plan_mixture(
 
 
 def _seed(parameters: MixParameters, consumed: Mapping[str, Consumed]) -> int:
-    """The seed of the recipe, or of the version it continues: they cannot differ."""
+    """The seed of the recipe, or of the version that it continues. Raises MixtureError where they differ."""
     before = {each.stream.seed for each in consumed.values()}
     if not before:
         return parameters.seed or 0

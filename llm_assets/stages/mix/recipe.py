@@ -1,7 +1,7 @@
-"""The recipe of a mixture, as a person writes it: shares, length, phases, held-out rows, what it continues.
+"""The recipe of a mixture as a user writes it: shares, length, phases, held-out rows, the version that it continues.
 
-Guarantees that a recipe that parses makes sense by itself: whether the sources have enough rows is `plan`'s question.
-Numbers are the decimal numbers that were written: 0.1 is one tenth.
+Guarantees that a parsed recipe is consistent; `plan` finds out whether the sources have enough rows. Numbers are exact
+decimals: 0.1 is one tenth.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from llm_assets.stages.mix.source_schedule import whole_weights
 MAX_SEED = 2**63 - 1
 VERSION = re.compile(r"(?P<mixture>[A-Za-z_][A-Za-z0-9_]*)@(?P<version>v[1-9][0-9]*)")
 WHOLE = "whole"
-"""Name of the phase of a recipe without phases."""
+"""Name of the only phase of a recipe without phases."""
 
 
 def exact(number: float) -> Fraction:
-    """The decimal number that a person wrote to get this float."""
+    """The shortest decimal that parses to this float: the number as it was written."""
     return Fraction(repr(number))
 
 
 def _in_order_of_names(shares: dict[str, float]) -> dict[str, float]:
-    """Sorted, so that the order in a file changes nothing; refused where they could not be kept exactly."""
+    """Sort shares by name, so that their order in YAML is irrelevant. Raises ValueError for inexact ones."""
     whole_weights([exact(share) for share in shares.values()])
     return {name: abs(shares[name]) for name in sorted(shares)}
 
@@ -51,7 +51,7 @@ Amount = Annotated[int, Field(gt=0, le=2**60)]
 
 
 class HeldOutAmount(Parameters):
-    """Rows of a source that are kept for validation: a number of `rows`, or as many as have `tokens` tokens."""
+    """Rows of a source to hold out for validation: a number of `rows`, or as many as have `tokens` tokens."""
 
     rows: int | None = Field(default=None, ge=0, le=2**60)
     tokens: int | None = Field(default=None, ge=0, le=2**60)
@@ -59,12 +59,12 @@ class HeldOutAmount(Parameters):
     @model_validator(mode="after")
     def _one_of_them(self) -> HeldOutAmount:
         if (self.rows is None) == (self.tokens is None):
-            raise ValueError("either rows or tokens, one of them")
+            raise ValueError("give either rows or tokens")
         return self
 
 
 class HeldOutParameters(Parameters):
-    """What is kept for validation: of every source the same amount, of those in `by_source` another one."""
+    """Rows to hold out for validation: the same amount of every source, except those in `by_source`."""
 
     rows: int | None = Field(default=None, ge=0, le=2**60)
     tokens: int | None = Field(default=None, ge=0, le=2**60)
@@ -73,9 +73,9 @@ class HeldOutParameters(Parameters):
     @model_validator(mode="after")
     def _says_something(self) -> HeldOutParameters:
         if self.rows is not None and self.tokens is not None:
-            raise ValueError("either rows or tokens, not both")
+            raise ValueError("give either rows or tokens, not both")
         if self.rows is None and self.tokens is None and not self.by_source:
-            raise ValueError("rows, tokens or by_source is needed")
+            raise ValueError("give rows, tokens or by_source")
         return self
 
     def of(self, source: str) -> HeldOutAmount:
@@ -89,11 +89,11 @@ class Phase(Parameters):
     """A range of the mixture with shares of its own.
 
     Attributes:
-        name: of the phase.
+        name: its name.
         rows: its length in rows.
-        tokens: its length in tokens: in rows it is these by the mean number of tokens in a row, rounded up.
-        fraction: its length as a part of the whole. Of one phase the length may be left out: it takes the rest.
-        shares: as in `MixParameters`; where neither these nor `sources` are given, those of the whole recipe.
+        tokens: its length in tokens; divided by the mean number of tokens per row and rounded up, it is the rows.
+        fraction: its length as a fraction of the whole. One phase may have no length: it takes the rest.
+        shares: as in `MixParameters`; by default those of the whole recipe, unless `sources` are given.
         sources: as in `MixParameters`.
         within: as in `MixParameters`, added to those of the whole recipe.
         temperature: as in `MixParameters`; by default that of the whole recipe.
@@ -111,40 +111,40 @@ class Phase(Parameters):
     @model_validator(mode="after")
     def _one_length(self) -> Phase:
         if sum(length is not None for length in (self.rows, self.tokens, self.fraction)) > 1:
-            raise ValueError("only one of rows, tokens and fraction")
+            raise ValueError("give only one of rows, tokens and fraction")
         if self.shares is not None and self.sources is not None:
-            raise ValueError("either shares or sources, not both")
+            raise ValueError("give either shares or sources, not both")
         return self
 
     @property
     def takes_the_rest(self) -> bool:
-        """Whether its length follows from the others."""
+        """True for a phase without a length, which takes the rows that the others leave."""
         return self.rows is None and self.tokens is None and self.fraction is None
 
 
 class MixParameters(Parameters):
-    """The recipe of a mixture. Where fields do not go together, the message starts with the name of one of them.
+    """The recipe of a mixture. Where fields contradict each other, the message starts with the name of one of them.
 
     Attributes:
-        shares: source, or group of sources, to its part of the rows. Only proportions count. 0 means none of it.
-        sources: instead of `shares`: sources (or groups) whose parts follow from their sizes and `temperature`.
-        groups: name of a group to its sources, as `tag:kind=prose` to the sources with that tag. A group's share is
+        shares: source or group → its share of the rows. Only proportions count. 0 means none of it.
+        sources: instead of `shares`: sources or groups whose shares follow from their sizes and `temperature`.
+        groups: group → its sources, such as `tag:kind=prose` → the sources with that tag. The share of a group is
             divided among its sources by their sizes and `temperature`.
-        within: how the share of a group is divided instead: source to its part of it.
+        within: group → its sources with their parts, to divide its share by these instead.
         temperature: T, where shares follow from sizes: a source of n rows gets n^(1/T) parts. 1 is by size, higher is
             more even. (Raffel et al. 2020, section 3.5.2, call this the rate r = n^(1/T); the exponent alpha = 1/T is
             that of Conneau and Lample 2019, section 3.1, who take 0.5 and 0.7.)
-        seed: of the order of rows within the sources; 0, or where the recipe continues another, that one's.
-        max_repetitions: how often a source's rows may be used at most; 0.5 is half of them once.
-        max_repetitions_by_source: of sources that may be used otherwise often.
-        total_rows: rows of the mixture. Where no length is given at all, the most for which no share of them exceeds
-            what `max_repetitions` allows of a source.
-        total_tokens: its length in tokens instead, as of a `Phase`.
-        epochs: its length instead as a multiple of all rows of its sources: by size, once over everything is 1.
-        phases: consecutive ranges, each with shares and length of its own.
-        held_out: rows kept for validation; they are in no phase.
-        snapshots: of sources that are pinned, their snapshots; of others all that are up to date are taken.
-        continues: `mixture@version`: rows before its row `from_row` are used up, and their sources go on from there.
+        seed: of the order of rows within the sources; by default 0, or that of the recipe that this one continues.
+        max_repetitions: the most uses of a source's rows; 0.5 is half of them once.
+        max_repetitions_by_source: source → its own limit.
+        total_rows: length in rows. Without any length, the longest mixture in which no share exceeds the rows that
+            `max_repetitions` allows of its source.
+        total_tokens: length in tokens instead, as for a `Phase`.
+        epochs: length instead as a multiple of all rows of its sources: with shares by size, 1 uses every row once.
+        phases: consecutive ranges, each with its own shares and length.
+        held_out: rows held out for validation; they are in no phase.
+        snapshots: source → the snapshots to use; by default all that are up to date.
+        continues: `mixture@version`: the rows before its row `from_row` count as used, and the sources continue there.
         from_row: see `continues`.
     """
 
@@ -169,25 +169,25 @@ class MixParameters(Parameters):
     @classmethod
     def _named_apart(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         if len({phase.name for phase in phases}) < len(phases):
-            raise ValueError("two phases of one name")
+            raise ValueError("two phases have the same name: rename one")
         if sum(phase.takes_the_rest for phase in phases) > 1:
-            raise ValueError("only one phase can be without rows, tokens or fraction")
+            raise ValueError("only one phase may be without rows, tokens and fraction")
         return phases
 
     @field_validator("continues")
     @classmethod
     def _is_a_version(cls, continues: str | None) -> str | None:
         if continues is not None and not VERSION.fullmatch(continues):
-            raise ValueError("a version of a mixture is expected, as pretrain@v1")
+            raise ValueError("give a version of a mixture, such as pretrain@v1")
         return continues
 
     @model_validator(mode="after")
     def _shares_known(self) -> MixParameters:
         if self.shares is not None and self.sources is not None:
-            raise ValueError("sources: either shares or sources, not both")
+            raise ValueError("sources: give either shares or sources, not both")
         own = [phase.shares is not None or phase.sources is not None for phase in self.phases]
         if self.shares is None and self.sources is None and not (own and all(own)):
-            raise ValueError("shares: they are needed, or sources whose shares follow from their sizes")
+            raise ValueError("shares: give shares, or sources whose shares follow from their sizes")
         known = {*self.source_names}
         of_sources = {
             "max_repetitions_by_source": self.max_repetitions_by_source,
@@ -199,14 +199,14 @@ class MixParameters(Parameters):
                 members = self.groups.get(strangers[0])
                 why = f"not in this mixture, which has {_listed(known)}"
                 if members:
-                    why = f"here sources are named one by one, not by a tag: {_listed(members)}"
+                    why = f"name the sources here, not a tag: {_listed(members)}"
                 raise ValueError(f"{field}.{strangers[0]}: {why}")
         return self
 
     @model_validator(mode="after")
     def _temperature_matters(self) -> MixParameters:
-        """A temperature that changes nothing would be taken for one that does."""
-        why = "no part follows from sizes where it holds: give `sources` or a tag instead of shares, or leave it out"
+        """Refuse a temperature without effect, which a user would believe to have one."""
+        why = "no share follows from sizes, so it has no effect: give `sources` or a tag instead of shares, or drop it"
         matters = False
         for number, (phase, shares) in enumerate(zip(self.lengths, self.phase_shares, strict=True)):
             if phase.temperature is None:
@@ -227,9 +227,11 @@ class MixParameters(Parameters):
     def _one_length(self) -> MixParameters:
         given = [name for name in ("total_rows", "total_tokens", "epochs") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"{given[-1]}: only one of {' and '.join(given)}")
+            raise ValueError(f"{given[-1]}: give only one of {' and '.join(given)}")
         if (self.continues is None) != (self.from_row is None):
-            raise ValueError(f"{'from_row' if self.continues is None else 'continues'}: both go together")
+            raise ValueError(
+                f"{'from_row' if self.continues is None else 'continues'}: give continues and from_row together"
+            )
         if not self.phases:
             return self
         fractions = [exact(phase.fraction) for phase in self.phases if phase.fraction is not None]
@@ -237,21 +239,25 @@ class MixParameters(Parameters):
             if sum(fractions) >= 1:
                 raise ValueError("phases: the fractions leave nothing for the phase without a length")
         elif not fractions and given:
-            raise ValueError(f"{given[0]}: each phase has a length already; leave out one, and that phase is the rest")
+            raise ValueError(
+                f"{given[0]}: each phase has a length already: leave out one of those, and that phase is the rest"
+            )
         elif fractions and len(fractions) < len(self.phases):
-            raise ValueError("phases: where some have a fraction and some rows or tokens, one without any is the rest")
+            raise ValueError(
+                "phases: some have a fraction and some rows or tokens: leave out one length, and that phase is the rest"
+            )
         elif fractions and sum(fractions) != 1:
             raise ValueError(f"phases: the fractions add up to {float(sum(fractions)):.9g}, not to 1")
         return self
 
     @property
     def lengths(self) -> tuple[Phase, ...]:
-        """The phases; one that takes the rest, where there are none."""
+        """The phases; a single phase without a length, where the recipe has none."""
         return self.phases or (Phase(name=WHOLE),)
 
     @property
     def phase_shares(self) -> tuple[PhaseShares, ...]:
-        """How the shares of each of `lengths` come about."""
+        """The shares of each of `lengths`, as they are given."""
         return tuple(self._phase_shares(phase) for phase in self.lengths)
 
     def _phase_shares(self, phase: Phase) -> PhaseShares:
@@ -273,29 +279,29 @@ class MixParameters(Parameters):
 
     @property
     def without_share(self) -> frozenset[str]:
-        """Sources whose share is given as 0 in every phase."""
+        """Sources with a given share of 0 in every phase."""
         used = {name for shares in self.phase_shares for name in shares.used_names}
         return frozenset({*self.source_names} - used)
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """What shares are given of, or follow from sizes, in any phase: sources and groups."""
+        """Sources and groups that have a share in any phase, in order of names."""
         return tuple(sorted({term for shares in self.phase_shares for term in shares.terms}))
 
     @property
     def continued(self) -> tuple[str, str] | None:
-        """Mixture and version that this one continues."""
+        """Mixture and version that this recipe continues, if any."""
         found = VERSION.fullmatch(self.continues or "")
         return (found["mixture"], found["version"]) if found else None
 
     def repetitions_of(self, source: str) -> Fraction:
-        """How often rows of a source may be used."""
+        """The most uses of a row of the source, exactly."""
         return exact(self.max_repetitions_by_source.get(source, self.max_repetitions))
 
 
 @dataclass(frozen=True)
 class PhaseShares:
-    """The shares of one phase as they were given: `shares` of terms or `sources`, both of which may be groups."""
+    """The shares of one phase as given: `shares` by term, or `sources`. A term is a source or a group."""
 
     phase: str
     shares: Mapping[str, float] | None
@@ -304,25 +310,25 @@ class PhaseShares:
     within: Mapping[str, Mapping[str, float]]
     temperature: Fraction
     place: str = ""
-    """Of the field they were given in: that of the phase, `phases.1.`, or nothing."""
+    """Prefix of the field in messages: `phases.1.`, or empty for the whole recipe."""
 
     @property
     def field(self) -> str:
-        """Where they were given."""
+        """The field that gives the shares, for messages."""
         return f"{self.place}{'shares' if self.shares is not None else 'sources'}"
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """What has a share: sources and groups."""
+        """The sources and groups that have a share."""
         return tuple(self.shares if self.shares is not None else self.sources or ())
 
     def members(self, term: str) -> tuple[str, ...]:
-        """The sources of a term."""
+        """The sources of a term: those of the group, or the source itself."""
         return self.groups.get(term, (term,))
 
     @property
     def follow_from_sizes(self) -> bool:
-        """Whether any part follows from sizes, and so from the temperature."""
+        """True where any share follows from sizes, and so depends on the temperature."""
         return self.shares is None or any(
             share and term in self.groups and term not in self.within for term, share in self.shares.items()
         )
@@ -334,27 +340,27 @@ class PhaseShares:
 
     @property
     def used_names(self) -> Iterator[str]:
-        """The sources that are not given a share of 0."""
+        """The sources whose given share is not 0."""
         for term in self.terms:
             parts = self.within.get(term, {}) if term in self.groups else {}
             if self.shares is None or self.shares[term]:
                 yield from (name for name in self.members(term) if parts.get(name, 1))
 
     def check(self) -> None:
-        """Raises ValueError where a source has two shares or a group is not divided among just its sources."""
+        """Raise ValueError where a source has two shares, or `within` has other sources than the group."""
         names = sorted(self.source_names)
         twice = sorted({name for name, following in pairwise(names) if name == following})
         if twice:
             terms = [term for term in self.terms if twice[0] in self.members(term)]
             raise ValueError(
-                f"{self.field}: {twice[0]} would have two: it is in {' and in '.join(terms)}. Name the sources "
+                f"{self.field}: {twice[0]} would have two shares: it is in {' and in '.join(terms)}. Name the sources "
                 "themselves, or one tag for all of them, divided by `within`"
             )
         for group, parts in self.within.items():
             if group in self.groups and {*parts} != {*self.groups[group]}:
-                raise ValueError(f"within: {group}: it has to say the part of {_listed(self.groups[group])}")
+                raise ValueError(f"within: {group}: give the part of each of {_listed(self.groups[group])}")
             if group not in self.groups:
-                raise ValueError(f"within: {group}: no such group here; there are: {_listed(self.groups)}")
+                raise ValueError(f"within: {group} is no group of this mixture; there are: {_listed(self.groups)}")
 
 
 def _listed(names: Iterable[str]) -> str:

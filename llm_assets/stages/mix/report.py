@@ -1,6 +1,6 @@
-"""What a version of a mixture came to, for a person: by phase and source, and by source. All of it counted in the rows.
+"""Tables of a version of a mixture for its page: shares by phase and source, and totals by source.
 
-What was asked for is in the manifest; whether what was given is right is for `mixed_checks` to say.
+All numbers are counted in the rows that were written; `checks` compares them with the recipe.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def mixture_tables(shards: ShardSet, manifest: Manifest, held_out: ShardSet | No
 
 
 def _shares(order: TrainingOrder, ends: Sequence[Mapping[str, Seen]]) -> Iterator[Mapping[str, str | int]]:
-    """A line for each source that a phase has a share of."""
+    """A line for each phase and each source with a share of it."""
     for phase, (before, after) in zip(order.phases, pairwise(ends), strict=True):
         for number, (stream, share) in enumerate(zip(order.streams, phase.shares, strict=True)):
             if not share:

@@ -1,8 +1,8 @@
-"""The exact shares of a phase: what a recipe says of sources and groups, and what follows from sizes.
+"""Computes the exact shares of a phase by source, from given shares and from sizes.
 
-Guarantees fractions that add up to 1 and have a common denominator that a schedule can keep. Given shares are never
-rounded; those that follow from sizes are, to billionths, where their temperature is not 1 or their denominators do not
-go together otherwise.
+Guarantees fractions that add up to 1 with a common denominator of at most `MAX_PERIOD`. Given shares are never rounded.
+Shares that follow from sizes are rounded to billionths where their temperature is not 1 or their common denominator
+would be too large.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _CONTEXT = Context(prec=40)
 
 
 class MixtureError(LlmAssetsError, ValueError):
-    """A recipe that cannot be followed with the rows there are. The message says what would do."""
+    """The recipe cannot be followed with the rows of its sources. The message names a remedy."""
 
 
 def shares_of(shares: PhaseShares, sizes: Mapping[str, int]) -> dict[str, Fraction]:
     """The share of each source of a phase: fractions that add up to 1.
 
-    `sizes` are the rows of each source that may be used. Raises MixtureError where a share that follows from sizes
-    is of sources that have no rows.
+    `sizes` are the usable rows of each source. Raises MixtureError where the sources of a share that follows from sizes
+    have no rows.
     """
     exactly = _shares(shares, sizes, rounded=False)
     if _can_be_kept(exactly) is None:
@@ -39,7 +39,7 @@ def shares_of(shares: PhaseShares, sizes: Mapping[str, int]) -> dict[str, Fracti
 
 
 def _can_be_kept(shares: Mapping[str, Fraction]) -> str | None:
-    """Why a schedule cannot keep the shares; None where it can."""
+    """The reason why a schedule cannot keep the shares; None where it can."""
     try:
         whole_weights([*shares.values()])
     except ValueError as error:
@@ -64,7 +64,7 @@ def _shares(shares: PhaseShares, sizes: Mapping[str, int], *, rounded: bool) -> 
 def _parts(
     shares: PhaseShares, term: str, share: Fraction, sizes: Mapping[str, int], *, rounded: bool
 ) -> dict[str, Fraction]:
-    """How the share of a term is divided among its sources: parts that add up to 1."""
+    """The parts of a term's sources in its share; they add up to 1."""
     if term not in shares.groups:
         return {term: Fraction(1)}
     if term in shares.within:
@@ -77,14 +77,14 @@ def _parts(
 
 
 def divided(sizes: Mapping[str, int], temperature: Fraction, *, rounded: bool, what: str) -> dict[str, Fraction]:
-    """1, divided in the proportion size^(1 / temperature); 0 where there is no size.
+    """Parts of 1 in the proportion size^(1 / temperature); 0 for a size of 0.
 
-    Computed in decimal numbers of 40 digits, which are the same on every machine. Rounded parts are billionths, at
-    least one; what rounding leaves over or lacks is the largest one's.
+    Computed in decimals of 40 digits, so that every machine gets the same. Rounded parts are billionths, at least one;
+    the largest part takes the rounding error.
     """
     if not any(sizes.values()):
         raise MixtureError(
-            f"the shares of {what} follow from sizes, but none of its sources has a row that may be used"
+            f"the shares of {what} follow from sizes, but none of its sources has a usable row: add rows or give shares"
         )
     if temperature == 1 and not rounded and sum(sizes.values()) <= MAX_PERIOD:
         return {name: Fraction(size, sum(sizes.values())) for name, size in sizes.items()}

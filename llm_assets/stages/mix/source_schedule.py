@@ -1,7 +1,7 @@
-"""Whose turn it is: which source gives the row at a position, with exact shares at every prefix.
+"""Assigns a source to every position, with exact shares at every prefix.
 
-Guarantees that among the first t rows a source of share p has floor(p·t) or ceil(p·t), for every t: less than
-one row from its share, at every prefix. All arithmetic is in whole numbers. Knows neither rows nor repetitions.
+Guarantees that of the first t positions a source with share p has floor(p·t) or ceil(p·t), for every t: less than one
+row from its share. All arithmetic is on integers. `source_stream` decides which row of the source comes next.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ MAX_PERIOD = 2**60
 MAX_SOURCES = 2**15 - 1
 STRIDE = 2**16
 STORED_STRIDE = 2**24
-"""Positions between counts that are worth storing: walking them takes a second or so."""
+"""Positions between counts that are stored: walking them takes about a second."""
 
 _NEVER = 2**63 - 1
 
 
 def whole_weights(shares: Sequence[Fraction]) -> list[int]:
-    """The smallest whole numbers in the proportion of the shares. Their sum is the period of the schedule.
+    """The smallest integers in the proportion of the shares. Their sum is the period of the schedule.
 
     Raises ValueError where the shares are all 0, one is negative, or the period would exceed 2**60.
     """
     if any(share < 0 for share in shares) or not any(shares):
-        raise ValueError(f"shares of 0 or more expected, one above 0, not {[str(share) for share in shares]}")
+        raise ValueError(f"shares {[str(share) for share in shares]}: give numbers of 0 or more, at least one above 0")
     denominator = math.lcm(*(share.denominator for share in shares))
     numbers = [int(share * denominator) for share in shares]
     divisor = math.gcd(*numbers)
@@ -49,20 +49,19 @@ def whole_weights(shares: Sequence[Fraction]) -> list[int]:
 class SourceSchedule:
     """The source of each position, by earliest deadline first.
 
-    With share p, row k of a source (k = 0, 1, …) may come from position floor(k / p) on, and must come before
-    position ceil((k + 1) / p). Each position goes to the source whose row may come and has the earliest
-    deadline, of equal ones to the first. No deadline is ever missed, since giving every source p of every
-    position would meet them all, and earliest deadline first meets whatever can be met (Tijdeman 1980, the
-    chairman assignment problem; Baruah et al. 1996, proportionate progress).
+    With share p, row k of a source (k = 0, 1, …) is released at position floor(k / p), and its deadline is position
+    ceil((k + 1) / p). Each position goes to the source whose next row is released and has the earliest deadline; ties
+    go to the first source. No deadline is missed: a fractional assignment of p to every position would meet them all,
+    and earliest deadline first finds a schedule where one exists (Tijdeman 1980, the chairman assignment problem;
+    Baruah et al. 1996, proportionate progress).
 
-    The pattern repeats after `period` positions. Within one period it is walked, from the nearest of the counts
-    that were noted at every `stride` positions when the schedule was made: making it costs one walk over
-    min(positions, period), using it anywhere at most `stride` positions more than were asked for. Few of the notes,
-    kept with what was made by the schedule, save the walk later: see `stored`.
+    The pattern repeats after `period` positions. Counts are noted every `stride` positions, and the schedule is walked
+    from the nearest note. Making it costs one walk over min(positions, period); using it anywhere costs at most
+    `stride` positions more than asked for. A few notes, stored with a version, save the walk later: see `stored`.
 
     Attributes:
-        weights: int64 [sources], the shares as coprime whole numbers.
-        positions: how far the schedule goes.
+        weights: int64 [sources], the shares as coprime integers.
+        positions: length of the schedule.
         noted: int64 [notes, sources], rows of each source before position `stride` · note of the period.
         taken: int64 [sources], rows of each source in all positions.
         stride: positions between notes.
@@ -76,7 +75,7 @@ class SourceSchedule:
 
     @classmethod
     def make(cls, weights: Sequence[int], positions: int) -> SourceSchedule:
-        """The schedule of the given weights, as `whole_weights` makes them, up to a position."""
+        """The schedule for weights of `whole_weights`. Raises ValueError for too many sources."""
         if len(weights) > MAX_SOURCES:
             raise ValueError(f"{len(weights)} sources; {MAX_SOURCES} are possible")
         walked = min(positions, sum(weights))
@@ -90,14 +89,14 @@ class SourceSchedule:
         return replace(made, taken=made.counts(positions))
 
     def stored(self) -> dict[str, list[int] | list[list[int]]]:
-        """A JSON form of what making the schedule found out; `restored` saves the walk with it."""
+        """The result of the walk in a JSON form, with which `restored` saves the walk."""
         return {"taken": self.taken.tolist(), "noted": self.noted[:: STORED_STRIDE // self.stride].tolist()}
 
     @classmethod
     def restored(
         cls, weights: Sequence[int], positions: int, taken: Sequence[int], noted: Sequence[Sequence[int]]
     ) -> SourceSchedule:
-        """The schedule whose `stored` said that, without a walk."""
+        """The schedule from the values of `stored`, without a walk."""
         counts = np.array(noted, np.int64).reshape(-1, len(weights))
         return cls(np.array(weights, np.int64), positions, counts, np.array(taken, np.int64), STORED_STRIDE)
 
@@ -109,8 +108,8 @@ class SourceSchedule:
     def turns(self, first: int, last: int) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
         """The source of each position from `first` to `last` (exclusive), int16 [last - first].
 
-        With it, rows of each source before `first`, int64 [sources]: what `counts(first)` gives.
-        Raises IndexError for positions the schedule does not reach.
+        The second result is `counts(first)`: rows of each source before `first`, int64 [sources].
+        Raises IndexError for positions beyond the schedule.
         """
         if not first <= last <= self.positions:
             raise IndexError(f"positions {first} to {last} of a schedule of {self.positions}")
@@ -124,7 +123,7 @@ class SourceSchedule:
         return walker.counts + periods * self.weights
 
     def _walker(self, position: int) -> tuple[_Walker, int]:
-        """A walker that stands at the position, and the number of whole periods it left out."""
+        """A walker at the position, and the number of whole periods that it skipped."""
         if not 0 <= position <= self.positions:
             raise IndexError(f"position {position} of a schedule of {self.positions}")
         periods, rest = divmod(position, self.period)
@@ -136,9 +135,9 @@ class SourceSchedule:
 
 @dataclass(eq=False)
 class _Walker:
-    """Where a walk stands: its position, and for each source the window of its next row (int64 [sources]).
+    """The state of a walk: its position, and for each source the window of its next row (int64 [sources]).
 
-    The window opens at position `opens` and closes at `closes + excess / weight`, a fraction in lowest form.
+    The window opens at position `opens`; it closes at `closes + excess / weight`, with excess < weight.
     """
 
     position: int
@@ -150,7 +149,7 @@ class _Walker:
 
     @classmethod
     def at(cls, weights: Sequence[int], position: int, counts: Sequence[int]) -> _Walker:
-        """A walk that has given each source so many rows. Sources of weight 0 never have a turn."""
+        """A walk after which each source has its count of rows. A source of weight 0 never gets a position."""
         period = sum(weights)
         windows = [
             (count * period // weight, *divmod((count + 1) * period, weight)) if weight else (_NEVER, _NEVER, 0)
@@ -160,7 +159,7 @@ class _Walker:
         return cls(position, np.array(weights, np.int64), np.array(counts, np.int64), opens, closes, excess)
 
     def walk(self, positions: int) -> NDArray[np.int16]:
-        """Go on; the source of each position passed, int16 [positions]."""
+        """Advance, and return the source of each position passed, int16 [positions]."""
         sources = np.empty(positions, np.int16)
         _walk(self.position, self.weights, self.counts, self.opens, self.closes, self.excess, sources)
         self.position += positions
@@ -169,10 +168,10 @@ class _Walker:
 
 @kernel
 def _walk(position: Any, weights: Any, counts: Any, opens: Any, closes: Any, excess: Any, sources: Any) -> None:
-    """Fill `sources`; move the other arrays on. Windows grow by additions, so nothing is divided or rounded.
+    """Fill `sources` and advance the other arrays. Windows advance by additions, without division or rounding.
 
-    The earliest deadline is found first, by a loop without branches, and then whose it is: two to four times faster
-    than both at once, since the first loop becomes vector instructions.
+    One loop without branches finds the earliest deadline, a second one its source: two to four times faster than one
+    loop for both, since the first is vectorised.
     """
     period = weights.sum()
     step = np.zeros_like(weights)
@@ -187,7 +186,7 @@ def _walk(position: Any, weights: Any, counts: Any, opens: Any, closes: Any, exc
         earliest = _NEVER
         for source in range(weights.size):
             earliest = min(earliest, deadline[source] if opens[source] <= position + slot else _NEVER)
-        chosen = 0  # one source at least is open: the ceil(p · t) add up to more than the rows given so far
+        chosen = 0  # at least one window is open: the ceil(p · t) add up to more than the rows assigned so far
         for source in range(weights.size):
             if deadline[source] == earliest and opens[source] <= position + slot:
                 chosen = source

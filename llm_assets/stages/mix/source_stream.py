@@ -1,8 +1,8 @@
-"""The rows of one source in the order in which they are used: a stream without end, computed from anywhere.
+"""The endless stream of a source's rows in order of use, computed at any position.
 
-Guarantees that every row is used once before any is used again (a lap), that held-out rows are never used, and that
-a source which grows goes on: rows already used in a lap do not come again in it, those that are left and those that
-are new do. Memory and time do not depend on the number of rows. How much of a stream may be used is not known here.
+Guarantees that every row is used once before any is used again (a lap); that held-out rows are never used; and that a
+source may grow: the current lap then continues with its unused rows and the new ones, shuffled. Memory and time do not
+depend on the number of rows. `lengths` limits how much of a stream a mixture uses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HELD_OUT = "held_out"
 
 @dataclass(frozen=True)
 class Era:
-    """From position `start` of the stream on, the source has `rows` rows, held-out ones included."""
+    """From position `start` of the stream on, the source has `rows` rows, with the held-out ones."""
 
     start: int
     rows: int
@@ -33,7 +33,7 @@ class Era:
 
 @dataclass(frozen=True)
 class _Part:
-    """From `offset` of a lap on, the lap is over the first `slots` slots: those not used in it yet, and new ones."""
+    """From `offset` of a lap on, the lap covers the first `slots` slots: its unused ones and the new ones."""
 
     offset: int
     slots: int
@@ -41,7 +41,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Laps:
-    """Laps of one kind from position `start` on, the first of them being lap `number`: the last part says how long."""
+    """Consecutive laps with these parts from position `start` on; the first is lap `number`."""
 
     start: int
     number: int
@@ -54,17 +54,17 @@ class _Laps:
 
 @dataclass(frozen=True)
 class SourceStream:
-    """How the rows of a source follow each other.
+    """The order of use of a source's rows.
 
-    A slot is a row that is not held out: slot j is row `held_out + j` of the order in which rows were held out, and
-    where the source has grown since, simply row `held_out + j`. A lap is a permutation of the slots with a key of its
-    own. A source that grows within a lap ends it with a permutation of the slots left and the new ones.
+    A slot is a row that is not held out. Slot j is row `held_out + j` of the permutation that selects held-out rows;
+    for rows added later it is row `held_out + j` itself. A lap is a permutation of all slots, with its own key. Where
+    the source grows within a lap, the lap ends with a permutation of its unused slots and the new ones.
 
     Attributes:
-        name: of the source. With `seed` it makes the keys.
-        seed: of the mixture. What is held out does not depend on it, so mixtures with other seeds compare.
-        held_out: rows of the first era that are in no lap.
-        eras: how many rows the source had from where on: one era, and another each time it grew.
+        name: of the source; keys are derived from it and `seed`.
+        seed: of the mixture. Held-out rows do not depend on it, so that mixtures with other seeds are comparable.
+        held_out: number of rows of the first era that are in no lap.
+        eras: the number of rows of the source over time: one era, and another one each time it grew.
     """
 
     name: str
@@ -81,13 +81,13 @@ class SourceStream:
 
     @staticmethod
     def of(name: str, seed: int, rows: int, held_out: int = 0) -> SourceStream:
-        """The stream of a source with so many rows."""
+        """The stream of a source with this many rows."""
         return SourceStream(name, seed, held_out, (Era(0, rows),))
 
     def grown(self, position: int, rows: int) -> SourceStream:
-        """The stream of the source that has `rows` rows from a position on; the same before it.
+        """The stream of the source with `rows` rows from a position on, unchanged before it.
 
-        Raises ValueError where that is fewer than it had.
+        Raises ValueError where it had more rows.
         """
         if rows == self.rows:
             return self
@@ -95,16 +95,16 @@ class SourceStream:
 
     @property
     def rows(self) -> int:
-        """Rows of the source now, held-out ones included."""
+        """Rows of the source in the last era, with the held-out ones."""
         return self.eras[-1].rows
 
     @property
     def slots(self) -> int:
-        """Rows of the source now that can be used."""
+        """Rows of the source in the last era that can be used."""
         return self.rows - self.held_out
 
     def held_out_rows(self, first: int, last: int) -> RowNumbers:
-        """Rows in the order in which they are held out, int64 [last - first]; `held_out` of them are."""
+        """Rows `first` to `last` (exclusive) in the order of holding out; the first `held_out` are held out. int64."""
         return self._by_holding_out(np.arange(first, last, dtype=np.int64))
 
     def rows_at(self, first: int, last: int) -> RowNumbers:
@@ -119,9 +119,9 @@ class SourceStream:
         return self._rows(np.concatenate([np.empty(0, np.int64), *pieces]))
 
     def positions_of(self, rows: RowNumbers, first: int, last: int) -> Iterator[tuple[NDArray[np.intp], RowNumbers]]:
-        """Where in `first` to `last` (exclusive) the given rows are: for each lap, which of them, and their positions.
+        """Positions of rows within `first` to `last` (exclusive): for each lap, indices into `rows` and positions.
 
-        The inverse of `rows_at`. Held-out rows are nowhere.
+        The inverse of `rows_at`. Held-out rows have no position.
         """
         slots = self._slots_of(rows)
         for laps, number, start, begin, end in self._laps(first, last):
@@ -131,14 +131,14 @@ class SourceStream:
             yield used[here], position[here]
 
     def repetitions(self, position: int) -> Fraction:
-        """How often the rows have been used before a position: whole laps, and the part of the lap it is in."""
+        """Uses of each row before a position: whole laps, plus the fraction of the current lap."""
         if not self.slots:
             return Fraction(0)
         laps, number, start = self._lap_at(position)
         return number + Fraction(position - start, laps.length)
 
     def position_after(self, repetitions: Fraction) -> int:
-        """The last position before which the rows have been used so often at most: see `repetitions`."""
+        """The last position before which `repetitions` does not exceed this number."""
         if not self.slots:
             return 0
         whole = repetitions.numerator // repetitions.denominator
@@ -147,11 +147,11 @@ class SourceStream:
         return start + int((repetitions - whole) * laps.length)
 
     def lap_of(self, position: int) -> int:
-        """The number of the lap a position is in; 0 where the source has no row to use."""
+        """The number of the lap at a position; 0 where the source has no usable row."""
         return self._lap_at(position)[1] if self.slots else 0
 
     def era_of(self, row: int) -> Era:
-        """The era in which a row came."""
+        """The era in which a row was added."""
         return next(era for era in self.eras if row < era.rows)
 
     def as_dict(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class SourceStream:
 
     @cached_property
     def _kinds(self) -> tuple[_Laps, ...]:
-        """All laps: each kind goes on until the next one starts. A lap that grew is a kind of its own."""
+        """All laps by kind: a kind lasts until the next one starts. A lap in which the source grew is its own kind."""
         kinds = [_Laps(0, 0, (_Part(0, self.eras[0].rows - self.held_out),))]
         for era in self.eras[1:]:
             slots = era.rows - self.held_out
@@ -187,15 +187,15 @@ class SourceStream:
         return tuple(kinds)
 
     def _lap_at(self, position: int) -> tuple[_Laps, int, int]:
-        """The kind of the lap a position is in, the number of the lap and where it starts."""
+        """The lap at a position: its kind, its number and its start."""
         laps = self._kinds[bisect_right(self._kinds, position, key=lambda laps: laps.start) - 1]
         if not laps.length:
-            raise ValueError(f"source {self.name!r} has no row to use")
+            raise ValueError(f"source {self.name!r} has no usable row")
         whole = (position - laps.start) // laps.length
         return laps, laps.number + whole, laps.start + whole * laps.length
 
     def _laps(self, first: int, last: int) -> Iterator[tuple[_Laps, int, int, int, int]]:
-        """The laps that positions are in: kind, number, start, and the first and last position in it."""
+        """The laps of a range of positions: kind, number, start, and the first and last (exclusive) position in it."""
         while first < last:
             laps, number, start = self._lap_at(first)
             end = min(last, start + laps.length)
@@ -206,7 +206,7 @@ class SourceStream:
         return permutation_keys(self.seed, self.name, f"{number}.{part}" if part else number)
 
     def _slots_in(self, parts: tuple[_Part, ...], number: int, offsets: RowNumbers) -> RowNumbers:
-        """The slots at some offsets of a lap of these parts."""
+        """The slots at offsets of a lap with these parts, int64 [n]."""
         part, before = parts[-1], parts[:-1]
         keys = self._keys(number, len(before))
         if not before:
@@ -223,7 +223,7 @@ class SourceStream:
         return slots
 
     def _offsets(self, parts: tuple[_Part, ...], number: int, slots: RowNumbers) -> RowNumbers:
-        """The offsets in a lap of these parts at which the slots are: the inverse of `_slots_in`."""
+        """The offsets of slots in a lap with these parts, int64 [n]: the inverse of `_slots_in`."""
         part, before = parts[-1], parts[:-1]
         keys = self._keys(number, len(before))
         if not before:
@@ -252,7 +252,7 @@ class SourceStream:
         return rows
 
     def _slots_of(self, rows: RowNumbers) -> RowNumbers:
-        """The slots of rows; below 0 for held-out ones."""
+        """The slots of rows; negative for held-out rows."""
         places = rows.copy()
         if self.held_out:
             first = rows < self.eras[0].rows

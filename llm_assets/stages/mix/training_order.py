@@ -1,7 +1,7 @@
-"""Phases: consecutive ranges of positions, each with a schedule of its own over streams that go on through all of them.
+"""The order of a mixture's rows: consecutive phases, each with its own schedule over the streams of the sources.
 
-Guarantees that row i depends on the phases before it, on its own, on the streams and on i alone, and that it costs the
-same to ask from anywhere. How long phases are is decided by `lengths`.
+Guarantees that row i depends only on i, the streams, its phase and the phases before it, and that looking it up costs
+the same anywhere. `lengths` decides how long phases are.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class PhasePlan:
     """One phase of a mixture.
 
     Attributes:
-        name: of the phase.
+        name: its name.
         first: position of its first row.
-        rows: its length.
-        shares: of each source, in order; they add up to 1.
-        schedule: which source stands where in it.
-        begin: int64 [sources], the position of each source's stream at which the phase begins.
+        rows: its length in rows.
+        shares: the share of each source, in order; they add up to 1.
+        schedule: the source of each of its positions.
+        begin: int64 [sources], the position of each source's stream at its first row.
     """
 
     name: str
@@ -52,11 +52,11 @@ class PhasePlan:
 
 @dataclass(frozen=True, eq=False)
 class TrainingOrder:
-    """Which row of which source stands at a position.
+    """The source and row at every position of a mixture.
 
     Attributes:
-        streams: of the sources; their index is the `source` in `rows_at`.
-        phases: one at least, each beginning where the one before ends.
+        streams: the streams of the sources; their index is the `source` in `rows_at`.
+        phases: one or more, consecutive.
     """
 
     streams: tuple[SourceStream, ...]
@@ -66,7 +66,7 @@ class TrainingOrder:
     def make(
         streams: Sequence[SourceStream], begin: Sequence[int], phases: Sequence[tuple[str, int, Sequence[Fraction]]]
     ) -> TrainingOrder:
-        """Of streams that stand at the positions `begin`, and phases: name, rows and shares (in order of streams).
+        """Make the order from streams at their positions `begin`, and phases of (name, rows, shares by stream).
 
         Walks once over the schedule of each phase, up to its period or its end.
         """
@@ -96,7 +96,7 @@ class TrainingOrder:
         return self.phases[0].begin
 
     def at(self, position: int) -> NDArray[np.int64]:
-        """Position of each stream before the row at a position, int64 [sources]: what has been used by then.
+        """Position of each stream before the row at a position, int64 [sources].
 
         Costs at most the time of `schedule.STRIDE` positions. Raises IndexError for positions outside the mixture.
         """
@@ -131,8 +131,9 @@ class TrainingOrder:
         return source, rows
 
     def places(self, first: int, source: NDArray[np.int16]) -> Iterator[tuple[int, NDArray[np.intp], int]]:
-        """For each source that occurs in `source` (the turns from `first` on): its number, where it occurs, and the
-        position of its stream at the first of these places; the others follow.
+        """The places of each source in `source`, the turns from `first` on.
+
+        Yields its number, its places, and the position of its stream at the first place; the others follow in order.
         """
         begin = self.at(first).tolist()
         by_source = np.argsort(source, kind="stable")
@@ -146,7 +147,7 @@ class TrainingOrder:
         return bisect_right(self.phases, position, key=lambda phase: phase.first) - 1
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON form: all that the order depends on but the seed. `from_dict` reads it back."""
+        """A JSON form of everything that the order depends on, except the seed; `from_dict` reads it back."""
         begin = self.begin.tolist()
         return {
             "streams": {
@@ -165,12 +166,12 @@ class TrainingOrder:
 
     @staticmethod
     def from_dict(seed: int, data: Mapping[str, Any]) -> TrainingOrder:
-        """The order that `as_dict` wrote, without a walk; asking walks `schedule.STORED_STRIDE` positions at most."""
+        """The order that `as_dict` wrote, without a walk; looking up rows walks at most `STORED_STRIDE` positions."""
         streams = [SourceStream.from_dict(name, seed, stream) for name, stream in data["streams"].items()]
         begin = [stream["begin"] for stream in data["streams"].values()]
         phases = [
             (phase["name"], SourceSchedule.restored(phase["weights"], phase["rows"], phase["taken"], phase["noted"]))
-            if "taken" in phase  # not in what was written by earlier versions of this
+            if "taken" in phase  # missing in plans of earlier formats
             else (phase["name"], SourceSchedule.make(phase["weights"], phase["rows"]))
             for phase in data["phases"]
         ]

@@ -1,4 +1,4 @@
-"""Packing: documents of tokens into rows of one length. Arrays in, arrays out; files are not its business.
+"""Packing: puts the tokens of documents into rows of one length. The pure core takes and returns arrays.
 
 `plan` decides which tokens go into which row, `statistics` recounts a plan, `rows` copies the tokens.
 """

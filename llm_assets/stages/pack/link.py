@@ -218,7 +218,7 @@ class PackedLink(Link[StagedShards], SourceStage):
 
 @dataclass(frozen=True)
 class _Documents:
-    """The documents of a token set as the packer wants them: mapped ids, lengths, and where each comes from."""
+    """The documents of a token set for packing: mapped ids, lengths, and the origin of each."""
 
     parts: list[DocumentTokens]
     lengths: np.ndarray
@@ -240,7 +240,7 @@ def _part(column: pa.LargeListArray) -> DocumentTokens:
 
 
 def _ledger(tokens: TokenSet, plan: RowPlan, shards: StagedShardSet) -> Ledger:
-    """What came in is the token set's word; what is kept is counted in the plan."""
+    """The ledger: the input as the token set counts it, the kept documents as the plan does, the output as written."""
     incoming = Count(tokens.documents, tokens.manifest.ledger.output.bytes, tokens.tokens)
     placed = int(plan.piece_length.sum(dtype=np.int64))
     item_bytes = np.dtype(tokens.dtype).itemsize
@@ -255,7 +255,7 @@ def _ledger(tokens: TokenSet, plan: RowPlan, shards: StagedShardSet) -> Ledger:
 
 
 def _provenance(plan: RowPlan, origin: pa.Table) -> Iterator[pa.RecordBatch]:
-    """A row for every piece, in the order of the rows."""
+    """A record for every piece, in the order of the rows."""
     for first in range(0, plan.rows, ROWS_PER_WRITE):
         bounds = plan.row_offsets[first : first + ROWS_PER_WRITE + 1]
         pieces = slice(int(bounds[0]), int(bounds[-1]))

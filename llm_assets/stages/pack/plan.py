@@ -1,7 +1,7 @@
-"""Which tokens go into which row: best-fit decreasing, nothing discarded.
+"""Assigns tokens to rows by best-fit decreasing, without discarding any.
 
-Guarantees that every token of every document is in exactly one row and that a document is cut only if it is
-longer than a row. It sees lengths, never tokens: copying them is for `rows`.
+Guarantees that every token of every document is in exactly one row, and that a document is cut only if it is longer
+than a row. Works on lengths; `rows` copies the tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_SEED = 2**63 - 1
 
 
 class PackParameters(Parameters):
-    """Tokens per row, and the seed of the order in which the rows are laid down."""
+    """Tokens per row, and the seed of the order of the rows."""
 
     sequence_length: int = Field(gt=0, le=MAX_SEQUENCE_LENGTH)
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
@@ -31,13 +31,12 @@ class PackParameters(Parameters):
 class RowPlan:
     """Rows of a packed set, as pieces of documents.
 
-    Row r consists of the pieces `row_offsets[r]` to `row_offsets[r + 1]`, laid one after the other from its
-    first token on; what remains of the row is padding. Inside a row, pieces are in the order of their
-    documents, so that long pieces do not always come first.
+    Row r has the pieces `row_offsets[r]` to `row_offsets[r + 1]`, one after the other from its first token on; the rest
+    of the row is padding. Within a row, pieces are in document order, so that long ones do not always come first.
 
     Attributes:
         sequence_length: tokens per row.
-        documents: number of documents planned for, with the empty ones, which have no piece.
+        documents: number of documents, with the empty ones, which have no piece.
         row_offsets: int64 [rows + 1], into the arrays below.
         piece_document: int64 [pieces], index of the document the piece comes from.
         piece_start: int64 [pieces], tokens of the document before the piece.
@@ -65,12 +64,11 @@ class RowPlan:
 def plan_rows(lengths: NDArray[np.int64], sequence_length: int, seed: int) -> RowPlan:
     """Pack documents of the given lengths (int64 [documents], in tokens) into rows.
 
-    A document longer than a row gives full rows from its beginning on, and what remains is packed as an
-    ordinary piece; an empty one gives nothing. Pieces are placed longest first, equal ones in document order,
-    each in the fullest row it fits in, of equally full rows in the one that was filled last (best-fit
-    decreasing: Johnson 1974; for language models Ding et al. 2024, arXiv 2404.10830). That leaves the rows
-    sorted by length, so they are shuffled, keyed by `seed`. Same arguments, same plan, on every machine and
-    numpy version.
+    A document longer than a row fills whole rows from its start, and its rest is packed as an ordinary piece; an empty
+    one gives no piece. Pieces are placed longest first, equal ones in document order, each in the fullest row with room
+    for it, of equally full rows in the one that was filled last (best-fit decreasing: Johnson 1974; for language models
+    Ding et al. 2024, arXiv 2404.10830). The rows then come out sorted by length, so they are shuffled, keyed by `seed`.
+    The same arguments give the same plan on every machine and numpy version.
 
     Time O(documents + pieces · log sequence_length), memory about 40 bytes a piece and 40 bytes a row.
 
@@ -92,18 +90,18 @@ def plan_rows(lengths: NDArray[np.int64], sequence_length: int, seed: int) -> Ro
 
 def _check_arguments(lengths: NDArray[np.int64], sequence_length: int, seed: int) -> None:
     if lengths.dtype != np.int64 or lengths.ndim != 1:
-        raise TypeError(f"lengths: int64 [documents] expected, not {lengths.dtype} {list(lengths.shape)}")
+        raise TypeError(f"lengths are {lengths.dtype} {list(lengths.shape)}: give int64 [documents]")
     if not 1 <= sequence_length <= MAX_SEQUENCE_LENGTH:
-        raise ValueError(f"sequence_length is {sequence_length}; 1 to {MAX_SEQUENCE_LENGTH} are possible")
+        raise ValueError(f"sequence_length is {sequence_length}: give 1 to {MAX_SEQUENCE_LENGTH}")
     if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"seed is {seed}; 0 to {MAX_SEED} are possible")
+        raise ValueError(f"seed is {seed}: give 0 to {MAX_SEED}")
     if lengths.size and lengths.min() < 0:
         raise ValueError(f"document {int(lengths.argmin())} has a length of {int(lengths.min())} tokens")
 
 
 def _shuffled(rows: int, seed: int) -> NDArray[np.int64]:
-    """A permutation of the rows: sorted by random words, because numpy keeps the stream of a bit generator
-    the same between its versions, but not what `Generator.permutation` makes of it."""
+    """A permutation of the rows: the sort order of random words. Between its versions numpy keeps the output of bit
+    generators stable, but not that of `Generator.permutation`."""
     words = np.random.Philox(key=seed).random_raw(rows)
     return np.argsort(np.asarray(words, np.uint64), kind="stable").astype(np.int64, copy=False)
 
@@ -123,7 +121,7 @@ def _length_histogram(lengths: Any, sequence_length: Any) -> Any:
 def _best_fit(histogram: Any, sequence_length: Any) -> Any:
     """The row of each piece, int64 [pieces] with the longest first, and the number of rows.
 
-    Rows with the same room left form a stack. A tree over the rooms says which stacks are not empty.
+    Rows with the same free space form a stack. A binary tree over the spaces tells which stacks are not empty.
     """
     pieces = histogram.sum()
     row_of_rank = np.empty(pieces, np.int64)

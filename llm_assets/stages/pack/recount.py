@@ -1,7 +1,7 @@
-"""Packed rows, recounted from what was written: shards and provenance against the token set they were made from.
+"""Recounts packed rows from the written shards and provenance, and compares them with the token set.
 
-Guarantees that nothing is taken from the plan that the rows were made by, so whatever went wrong between planning
-and writing shows. Which numbers are too high is the checks' business.
+Guarantees that nothing is taken from the plan by which the rows were made, so that errors of planning and of writing
+show. The checks decide which numbers are too high.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from llm_assets.stages.pack.statistics import PackStatistics
 from llm_assets.store.shards.shard_set import ShardSet
 
 ORIGIN = ["doc_id", "file", "record"]
-"""What names a document in provenance and in the token set."""
+"""Columns that identify a document, in provenance and in the token set."""
 
 
 @dataclass(frozen=True)
 class Recount:
-    """What the written rows are.
+    """Counts of the written rows.
 
-    `unknown_pieces` come from no document of the token set, or are in no row. `differing_tokens` are not what the
-    token set has at the place that provenance names. `differing_rows` have other document lengths than it says.
+    `unknown_pieces` name no document of the token set, or no row. `differing_tokens` differ from the token set at the
+    place that provenance names. `differing_rows` have other document lengths than provenance says.
     """
 
     statistics: PackStatistics
@@ -40,7 +40,7 @@ class Recount:
 
     @classmethod
     def of(cls, shards: ShardSet, parts: list[DocumentTokens], origin: pa.Table) -> Self:
-        """`parts` are the tokens of all documents, `origin` has the columns `ORIGIN`, both in document order."""
+        """Recount a set. `parts` are the tokens of all documents, `origin` their `ORIGIN` columns, in order."""
         written = read_provenance(shards).sort_by([("row", "ascending"), ("start", "ascending")])
         document, row = _documents_of(written, origin), written["row"].to_numpy()
         known = (document >= 0) & (row >= 0) & (row < shards.rows)
@@ -52,7 +52,7 @@ class Recount:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Everything that must be zero, by name."""
+        """The counts that must be zero, by name."""
         return {
             "avoidable_splits": self.statistics.avoidable_splits,
             "discarded_tokens": self.statistics.discarded_tokens,
@@ -64,7 +64,7 @@ class Recount:
 
 
 def _documents_of(written: pa.Table, origin: pa.Table) -> NDArray[np.int64]:
-    """Place of each piece's document in the token set, -1 where it has none."""
+    """Index of each piece's document in the token set; -1 where it is not there."""
     documents = _frame(origin.select(ORIGIN)).with_row_index("document")
     found = _frame(written.select(ORIGIN)).join(documents, on=ORIGIN, how="left", maintain_order="left", validate="m:1")
     return found["document"].cast(pl.Int64).fill_null(-1).to_numpy()
@@ -86,7 +86,7 @@ def _written_plan(shards: ShardSet, written: pa.Table, document: NDArray[np.int6
 def _differences(
     shards: ShardSet, plan: RowPlan, start: NDArray[np.int32], parts: list[DocumentTokens]
 ) -> tuple[int, int]:
-    """Tokens that differ, and rows of which the document lengths differ. `start` is each piece's place in its row."""
+    """Numbers of differing tokens and of rows with differing lengths. `start`: places of pieces in their rows."""
     first_document = np.cumsum([0, *(part.documents for part in parts)])
     tokens = rows = 0
     for first in range(0, shards.rows, ROWS_PER_READ):
@@ -108,7 +108,7 @@ def _differences(
 
 @kernel
 def _differing_rows(bounds: Any, length: Any, offsets: Any, lengths: Any) -> Any:
-    """Rows whose pieces (`bounds`, `length`) are not those of the set (`offsets`, `lengths`)."""
+    """Number of rows whose pieces (`bounds`, `length`) differ from the set's (`offsets`, `lengths`)."""
     differing = 0
     for row in range(len(bounds) - 1):
         pieces = bounds[row + 1] - bounds[row]
@@ -122,7 +122,7 @@ def _differing_rows(bounds: Any, length: Any, offsets: Any, lengths: Any) -> Any
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The same array under the one type that the kernel is compiled for."""
+    """A read-only view, so that the kernel is compiled for one type only."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -130,7 +130,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 @kernel
 def _differing_tokens(ids: Any, tokens: Any, offsets: Any, document: Any, start: Any, length: Any, target: Any) -> Any:
-    """Tokens at `target` in `ids` unlike those of the pieces' documents, or beyond a document or the rows."""
+    """Number of tokens at `target` in `ids` that differ from the pieces' documents, or lie outside them."""
     differing = 0
     for piece in range(len(document)):
         first, stop = offsets[document[piece]], offsets[document[piece] + 1]

@@ -1,7 +1,7 @@
-"""The tokens of planned rows, gathered from wherever they lie.
+"""Gathers the tokens of planned rows from the parts of a token set.
 
-Guarantees that only what the asked rows need is read, so tokens may be memory-mapped files, and that a plan
-which does not fit the tokens is an error, never a wrong row. Decides nothing about what a row holds.
+Guarantees that only the tokens of the asked rows are read, so that parts may be memory-mapped, and that a plan for
+other documents is an error, never a wrong row. `plan` decides the content of rows.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TOKEN_DTYPES = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.int32))
 
 @dataclass(frozen=True, eq=False)
 class DocumentTokens:
-    """The tokens of some consecutive documents, as one file holds them.
+    """The tokens of consecutive documents, such as those of one file.
 
     Attributes:
         tokens: uint16, uint32 or int32 [tokens], contiguous; may be read-only and memory-mapped.
         offsets: int64 [documents + 1]; document d is `tokens[offsets[d]:offsets[d + 1]]`.
 
-    Raises ValueError where the two do not go together.
+    Raises ValueError where offsets or types are invalid.
     """
 
     tokens: Tokens
@@ -38,12 +38,12 @@ class DocumentTokens:
         tokens, offsets = self.tokens, self.offsets
         if tokens.dtype not in TOKEN_DTYPES or tokens.ndim != 1 or not tokens.flags.c_contiguous:
             raise ValueError(
-                f"tokens: contiguous uint16, uint32 or int32 [tokens] expected, not {tokens.dtype} {list(tokens.shape)}"
+                f"tokens are {tokens.dtype} {list(tokens.shape)}: give contiguous uint16, uint32 or int32 [tokens]"
             )
         if offsets.dtype != np.int64 or offsets.ndim != 1 or offsets.size == 0:
-            raise ValueError(f"offsets: int64 [documents + 1] expected, not {offsets.dtype} {list(offsets.shape)}")
+            raise ValueError(f"offsets are {offsets.dtype} {list(offsets.shape)}: give int64 [documents + 1]")
         if offsets[0] < 0 or offsets[-1] > tokens.size or bool(np.any(offsets[1:] < offsets[:-1])):
-            raise ValueError(f"offsets must not fall, nor leave the {tokens.size} tokens")
+            raise ValueError(f"offsets must not decrease, and must be within 0 to {tokens.size}")
 
     @property
     def documents(self) -> int:
@@ -57,9 +57,9 @@ class DocumentTokens:
 
 
 def document_lengths(plan: RowPlan, first_row: int, last_row: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Lengths of the pieces in each of the rows `first_row` to `last_row` (exclusive), as in an Arrow list.
+    """Lengths of the pieces in rows `first_row` to `last_row` (exclusive), as an Arrow list.
 
-    Returns offsets, int32 [rows + 1], and lengths, int32 [pieces], both for these rows alone.
+    Returns offsets, int32 [rows + 1], and lengths, int32 [pieces], of these rows.
 
     Raises:
         IndexError: rows that are not in the plan.
@@ -78,13 +78,13 @@ def gather_rows(
 ) -> NDArray[Any]:
     """Tokens of the rows `first_row` to `last_row` (exclusive): [rows, sequence_length], in the parts' dtype.
 
-    The documents of the plan are those of `parts`, numbered through. Each part is read front to back. Rows
-    are padded at the end with `pad_id`. The copying releases the GIL.
+    The documents of the plan are those of `parts`, numbered consecutively. Each part is read front to back. Rows are
+    padded at the end with `pad_id`. Copying releases the GIL.
 
     Raises:
         IndexError: rows that are not in the plan.
-        ValueError: parts that the plan was not made for (in number or length of documents), parts of
-            different dtypes, or a `pad_id` that the dtype cannot hold.
+        ValueError: parts with other documents than the plan (in number or length), parts of different dtypes, or a
+            `pad_id` that does not fit the dtype.
     """
     _check_rows(plan, first_row, last_row)
     dtype = _common_dtype(plan, parts, pad_id)
@@ -105,7 +105,7 @@ def gather_rows(
 
 @dataclass(frozen=True, eq=False)
 class _Pieces:
-    """Pieces of a range of rows in the order of their documents, and where in these rows each goes."""
+    """Pieces of a range of rows in document order, with the place of each in these rows."""
 
     document: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -136,7 +136,7 @@ class _Pieces:
 
 
 def _sources(part: DocumentTokens, document: NDArray[np.int64], pieces: _Pieces, chosen: slice) -> NDArray[np.int64]:
-    """Where in the tokens of its part each chosen piece begins; `document` counts from the part's first."""
+    """Offset of each chosen piece in the tokens of its part; `document` counts from the part's first one."""
     start, length = pieces.start[chosen], pieces.length[chosen]
     begin, end = part.offsets[document], part.offsets[document + 1]
     if bool(np.any((start < 0) | (length < 1) | (begin + start + length > end))):
@@ -147,13 +147,13 @@ def _sources(part: DocumentTokens, document: NDArray[np.int64], pieces: _Pieces,
 def _common_dtype(plan: RowPlan, parts: Sequence[DocumentTokens], pad_id: int) -> np.dtype[Any]:
     documents = sum(part.documents for part in parts)
     if documents != plan.documents:
-        raise ValueError(f"a plan for {plan.documents} documents, but the parts hold {documents}")
+        raise ValueError(f"the plan is for {plan.documents} documents, but the parts have {documents}")
     dtypes = {part.tokens.dtype for part in parts}
     if len(dtypes) != 1:
-        raise ValueError(f"parts of one token dtype expected, not {sorted(map(str, dtypes))}")
+        raise ValueError(f"the parts have token dtypes {sorted(map(str, dtypes))}: give parts of one dtype")
     dtype = dtypes.pop()
     if not np.iinfo(dtype).min <= pad_id <= np.iinfo(dtype).max:
-        raise ValueError(f"pad_id {pad_id} does not fit into {dtype}")
+        raise ValueError(f"pad_id {pad_id} does not fit in {dtype}")
     return dtype
 
 

@@ -1,7 +1,7 @@
-"""What a packing cost: fill, splits and discarded tokens, recounted from the plan.
+"""The quality of a packing: fill, splits and discarded tokens, recounted from the plan.
 
-Guarantees that the numbers come from the pieces alone, so a packer that lost, doubled or cut something is
-found out, whatever it meant to do. Which numbers are too high is the checks' business.
+Guarantees that the numbers come from the pieces alone, so that lost, repeated or cut tokens show, whatever the packer
+assumed. The checks decide which numbers are too high.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class PackStatistics:
     """Counts of one plan.
 
     Attributes:
-        documents: documents planned for, with the empty ones.
-        empty_documents: documents of no token, which are in no row.
+        documents: documents of the plan, with the empty ones.
+        empty_documents: documents without tokens, which are in no row.
         tokens: tokens of the documents.
         rows: rows made.
         pieces: pieces in the rows.
-        fill: tokens in the rows / tokens the rows have room for; 0 where there are no rows.
-        unavoidable_splits: cuts in documents longer than a row, as many as their length demands.
+        fill: tokens in the rows / capacity of the rows; 0 without rows.
+        unavoidable_splits: cuts in documents longer than a row, as many as their length requires.
         avoidable_splits: all other cuts.
-        discarded_tokens: tokens of the documents in no row.
+        discarded_tokens: tokens of the documents that are in no row.
         repeated_tokens: tokens in the rows beyond the first copy of each, or beyond the end of a document.
     """
 
@@ -51,7 +51,7 @@ class PackStatistics:
         Raises ValueError where the plan is for another number of documents.
         """
         if plan.documents != lengths.size:
-            raise ValueError(f"a plan for {plan.documents} documents, but {lengths.size} lengths")
+            raise ValueError(f"the plan is for {plan.documents} documents, but there are {lengths.size} lengths")
         order = np.lexsort((plan.piece_start, plan.piece_document))
         covered, unavoidable, avoidable = _recount(
             lengths, plan.sequence_length, order, plan.piece_document, plan.piece_start, plan.piece_length

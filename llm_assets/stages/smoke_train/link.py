@@ -1,7 +1,7 @@
-"""The link from `<mixture>/mixed` to `<mixture>/smoke_train`: does a small model learn from these rows?
+"""The link from `<mixture>/mixed` to `<mixture>/smoke_train`: a report on a small model trained on the rows.
 
-Guarantees that the rows the model is tried on, those of the version's validation set, are none it was trained on. The
-result is a report; the mixture is what it was, whatever is in it. Needs the extra `train`, when a report is made.
+Guarantees that the model is evaluated on rows of the version's validation set, none of which it was trained on. The
+report never changes the mixture. Making one needs the extra `train`.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     from llm_assets.stages.smoke_train.tiny_model import Batches, ModelSettings, TinyModel, Training
 
 LENGTH = 128
-"""Tokens of the rows of the model, where nothing else is said, or the next smaller number that divides the rows."""
+"""Default row length of the model in tokens: this, or the next smaller divisor of the mixture's row length."""
 
 LOSS_FALLS = "loss_falls"
 
 
 class SmokeTrainError(LlmAssetsError, RuntimeError):
-    """A mixture that no model can be trained on as declared: says why."""
+    """The model cannot be trained as declared. The message says why."""
 
 
 class SmokeTrainParameters(Parameters):
-    """A small transformer, trained on the first rows of a mixture and tried on its validation set.
+    """A small transformer, trained on the first rows of a mixture and evaluated on its validation set.
 
-    `held_out_rows` are those it is tried on, in all: as many of each source, or all it has, and one at least.
-    `on_failure` says what happens where the loss does not fall by at least `min_fall` nats: `warn`, or `block`, so that
-    the report is refused and the run fails. The mixture stays committed either way.
+    `held_out_rows` is the number of rows for evaluation: the same of each source, or all that it has, but at least one.
+    `on_failure` applies where the loss does not fall by at least `min_fall` nats: `warn`, or `block`, which refuses the
+    report and fails the run. The mixture stays committed either way.
     """
 
     steps: int = Field(default=200, ge=2)
@@ -69,7 +69,7 @@ class SmokeTrainParameters(Parameters):
     @model_validator(mode="after")
     def _heads_divide(self) -> SmokeTrainParameters:
         if self.width % self.heads:
-            raise ValueError(f"a width of {self.width} cannot be divided among {self.heads} heads")
+            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads: change one of them")
         return self
 
 
@@ -110,7 +110,7 @@ class SmokeTrainLink(Link[StagedReport]):
     @property
     @override
     def code_version(self) -> str:
-        """What the checks ask for changes no report."""
+        """Does not depend on the parameters of the checks, which do not change the report."""
         return code_version(VERSION, self.parameters.model_copy(update={"on_failure": "warn", "min_fall": 0.0}))
 
     @property
@@ -137,7 +137,7 @@ class SmokeTrainLink(Link[StagedReport]):
         return stored.manifest if stored else None
 
     def make(self, work: Work) -> StagedReport:
-        """Train and try a model.
+        """Train and evaluate a model.
 
         Raises SmokeTrainError, MissingInputError, ShardSetError, NoTargetsError, and ModuleNotFoundError without torch.
         """
@@ -176,11 +176,11 @@ class SmokeTrainLink(Link[StagedReport]):
         return StagedReport(folder, results, _measured(training), manifest)
 
     def _token_bytes(self, store: Store, shards: ShardSet) -> npt.NDArray[np.int64] | None:
-        """Bytes of the tokens of the mixture's tokenizer; None where they cannot be known."""
+        """Bytes of each token of the mixture's tokenizer, int64 [vocabulary]; None where they are unknown."""
         stored = self.mixed.tokenizer.stored(store)
         if stored.fingerprint != shards.index.tokenizer:
             raise SmokeTrainError(
-                f"{self.mixed.asset} has ids of another tokenizer than {stored.manifest.asset} is now"
+                f"{self.mixed.asset} has ids of another tokenizer than {stored.manifest.asset} now: make a new version"
             )
         try:
             return token_bytes(stored.json_text, shards.index.vocabulary_size)
@@ -216,7 +216,7 @@ class SmokeTrainLink(Link[StagedReport]):
 
 
 def row_length(shards: ShardSet, asked: int | None) -> int:
-    """Tokens in a row of the model. Raises SmokeTrainError where rows of the mixture cannot be divided so."""
+    """Row length of the model in tokens. Raises SmokeTrainError where it does not divide the mixture's row length."""
     length = asked or max(d for d in range(1, LENGTH + 1) if shards.sequence_length % d == 0)
     if length < 2 or shards.sequence_length % length:
         raise SmokeTrainError(
@@ -227,7 +227,7 @@ def row_length(shards: ShardSet, asked: int | None) -> int:
 
 
 def loss_falls(losses: Sequence[float | None], min_fall: float) -> Outcome:
-    """Compare the mean loss of the first and the last tenth of the steps; None is a loss that is no number."""
+    """Compare the mean losses of the first and the last tenth of the steps; None is a loss that is not finite."""
     lost = sum(loss is None for loss in losses)
     if lost:
         first_lost = losses.index(None) + 1
@@ -255,7 +255,7 @@ def _try_out(
     sizes: npt.NDArray[np.int64] | None,
     settings: ModelSettings,
 ) -> dict[str, dict[str, Any]]:
-    """See `trial.by_source`. `sizes`: bytes of each token, None where they cannot be known."""
+    """Evaluate the model on the validation set, by source. `sizes`: bytes of each token, None if unknown."""
     if held_out.shards is None:
         return {}
     known = np.zeros(held_out.shards.index.vocabulary_size, np.int64) if sizes is None else sizes
@@ -264,9 +264,9 @@ def _try_out(
 
 
 def _ledger(shards: ShardSet, trained_tokens: int, held_out: Chosen) -> Ledger:
-    """In rows of the mixture and of its validation set: those trained on were kept, those tried on held out.
+    """The ledger in rows: those trained on are kept, those of the evaluation are `held_out`; no others came in.
 
-    No others came in. `trained_tokens` counts padding, and tokens that were trained on again.
+    `trained_tokens` counts padding, and repeated tokens each time.
     """
     rows = min(shards.rows, -(-trained_tokens // shards.sequence_length))
     kept = _count(shards, rows, int(shards.document_lengths(0, rows).lengths.sum()))
@@ -290,7 +290,7 @@ def _measured(training: Training) -> dict[str, float | int | str]:
 
 
 def _tiny_model() -> Any:
-    """The model and its training, imported when they are needed: torch takes a second, and is an extra."""
+    """Import the model and its training late: torch is an extra and takes a second to import."""
     try:
         from llm_assets.stages.smoke_train import tiny_model
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
-"""A small causal transformer, trained and tried on rows of a shard set: torch and the loader, nothing else.
+"""A small causal transformer in torch, trained and evaluated on rows of a shard set through the loader.
 
-Guarantees the same losses for the same rows, settings and kind of processor, and leaves torch's random state and
-number of threads as they were. Which rows are trained on, and what the losses mean, is decided above.
+Guarantees the same losses for the same rows, settings and kind of processor, and restores torch's random state and
+number of threads. `link` and `trial` choose the rows and interpret the losses.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from llm_assets.store.shards.shard_set import ShardSet
 
 
 class NoTargetsError(LlmAssetsError, ValueError):
-    """A set in which no token follows another one of its document."""
+    """No document of the set has two tokens in a row of the model, so there is no target to learn."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Sizes of the model, and how it is trained: AdamW without a schedule. Results depend on all of it."""
+    """Sizes of the model and settings of its training by AdamW, at a constant learning rate. Results depend on all."""
 
     width: int
     heads: int
@@ -41,7 +41,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class Batches:
-    """How rows are given to the model: `rows` rows of `length` tokens each. A row of a set may be several of them."""
+    """The shape of a batch: `rows` rows of `length` tokens, a divisor of the set's row length."""
 
     rows: int
     length: int
@@ -49,9 +49,9 @@ class Batches:
 
 @dataclass(frozen=True)
 class Training:
-    """Mean loss of each step, in nats, float64 [steps]; seconds in all, and what the loader says of them.
+    """Mean loss of each step in nats, float64 [steps]; total seconds; statistics of the loader.
 
-    `rows` counts the rows of the model that it was given, those it was given again included.
+    `rows` is the number of rows of the model delivered, repeated ones each time.
     """
 
     losses: NDArray[np.float64]
@@ -62,9 +62,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Trial:
-    """Of each row of the set the model was tried on: the sum of the losses in nats, the targets, their bytes.
+    """The evaluation of rows of a set, in the order asked for: three arrays [rows].
 
-    float64 [rows], int64 [rows], int64 [rows], in the order in which the rows were asked for.
+    `nats` float64, the sum of the losses; `targets` int64, the number of targets; `bytes` int64, their UTF-8 bytes.
     """
 
     nats: NDArray[np.float64]
@@ -109,14 +109,14 @@ class TinyModel(nn.Module):
 
 
 def has_target(batch: Batch) -> Tensor:
-    """Which tokens have a target, bool [b, L]; labels are shifted."""
+    """True for tokens with a target, bool [b, L]; labels are shifted."""
     return batch["labels"] != IGNORED
 
 
 def train(shards: ShardSet, batches: Batches, steps: int, settings: ModelSettings) -> tuple[TinyModel, Training]:
-    """Train a new model on the first rows of a set, and on all again where there are too few for all steps.
+    """Train a new model on the first rows of a set; starts again at the first row where the rows do not suffice.
 
-    Raises ShardSetError where rows are damaged, NoTargetsError where there is nothing to learn.
+    Raises ShardSetError where rows are damaged, NoTargetsError where no row has a target.
     """
     with _repeatable(settings):
         began = time.perf_counter()
@@ -134,7 +134,7 @@ def train(shards: ShardSet, batches: Batches, steps: int, settings: ModelSetting
 
 
 def _with_targets(loader: TokenLoader) -> Iterator[Batch]:
-    """The batches of a loader but for those of padding, which have no mean loss."""
+    """The batches of a loader that have a target; others have no mean loss."""
     last = 0
     for batch in loader:
         if has_target(batch).any():
@@ -152,7 +152,7 @@ def try_out(
     token_bytes: NDArray[np.int64],
     settings: ModelSettings,
 ) -> Trial:
-    """What the model makes of some rows of a set, int64 [rows]; `token_bytes` int64 [vocabulary] are those of each id.
+    """Evaluate the model on rows (int64 [rows]) of a set; `token_bytes` is int64 [vocabulary], the bytes of each id.
 
     Raises ShardSetError where rows are damaged.
     """
@@ -181,7 +181,7 @@ def _loader(shards: ShardSet, batch_size: int, length: int, epochs: int | None) 
 
 @contextmanager
 def _repeatable(settings: ModelSettings) -> Generator[None]:
-    """Sums depend on how many threads make them, and the first weights on the random state."""
+    """Fix the number of threads, on which sums depend, and the random state, on which the first weights depend."""
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

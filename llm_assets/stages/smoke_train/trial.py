@@ -1,7 +1,7 @@
-"""A trained model tried on the validation set of a version: which rows, and what they say of each source.
+"""Evaluation of a trained model on the validation set of a version: choice of rows, and losses by source.
 
-Guarantees as many rows of one source as of another, or all that it has, whatever the model was trained on: reports on
-versions with the same validation set are about the same rows. How losses come about is the model's business.
+Guarantees the same number of rows of each source, or all that it has, independent of the training: reports on versions
+with the same validation set use the same rows. `tiny_model` computes the losses.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
     from llm_assets.stages.smoke_train.tiny_model import Trial
 
 RowsBySource = Mapping[str, npt.NDArray[np.int64]]
-"""Source to rows of the validation set, int64 [n], rising."""
+"""Source → rows of the validation set, int64 [n], increasing."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The rows of a validation set that a model is tried on. `shards` is None where there is no such set."""
+    """The rows of a validation set for the evaluation. `shards` is None where the version has none."""
 
     shards: ShardSet | None
     by_source: RowsBySource
 
     @staticmethod
     def of(held_out: ShardSet | None, at_most: int) -> Chosen:
-        """See `rows_to_try`."""
+        """Choose at most `at_most` rows of a validation set: see `rows_to_try`."""
         return Chosen(held_out, rows_to_try(rows_by_source(held_out), at_most) if held_out else {})
 
     @cached_property
     def rows(self) -> npt.NDArray[np.int64]:
-        """All of them, int64 [rows], source by source."""
+        """All rows, int64 [rows], source by source."""
         return np.concatenate([np.empty(0, np.int64), *self.by_source.values()])
 
     @property
     def tokens(self) -> int:
-        """Tokens in them, without padding."""
+        """Tokens in all rows, without padding."""
         if self.shards is None:
             return 0
         return sum(int(self.shards.document_lengths(row, row + 1).lengths.sum()) for row in self.rows.tolist())
 
     @property
     def description(self) -> str:
-        """What they are, for people."""
+        """A description of the rows for the report."""
         if self.shards is None:
             return "nothing: the version has no held-out rows; declare held_out in the mixture"
         if not len(self.rows):
@@ -60,10 +60,10 @@ class Chosen:
 
 
 def rows_to_try(by_source: Mapping[str, range], at_most: int) -> RowsBySource:
-    """The same number of rows of every source, or all that it has, each evenly spread over the source's rows.
+    """Choose the same number of rows of every source, or all that it has, evenly spread over the source's rows.
 
-    Together they are `at_most`, or the next number below that can be divided so; but each source that has rows has one
-    at least, if `at_most` is not 0.
+    The total is at most `at_most`, as close to it as equal numbers allow; but at least one row of each source, unless
+    `at_most` is 0.
     """
     there = {source: rows for source, rows in by_source.items() if len(rows)}
     if not at_most or not there:
@@ -73,7 +73,7 @@ def rows_to_try(by_source: Mapping[str, range], at_most: int) -> RowsBySource:
 
 
 def _equal_part(counts: list[int], at_most: int) -> int:
-    """The largest number of which no more than `at_most` are taken, if it is taken of each count, or all of it."""
+    """The largest n for which the sum of min(n, count) over all counts is at most `at_most`."""
     left = at_most
     for place, count in enumerate(sorted(counts)):
         part = left // (len(counts) - place)
@@ -88,9 +88,9 @@ def _spread(rows: range, count: int) -> npt.NDArray[np.int64]:
 
 
 def by_source(chosen: Chosen, trial: Trial, *, bytes_known: bool) -> dict[str, dict[str, Any]]:
-    """Rows, targets (`tokens`) and mean losses of each source; None for a mean that cannot be known.
+    """Rows, targets (`tokens`) and mean losses of each source; None for a mean that is not finite or not known.
 
-    The trial is one of `chosen.rows`, in their order.
+    `trial` is the evaluation of `chosen.rows`, in their order.
     """
     found: dict[str, dict[str, Any]] = {}
     first = 0

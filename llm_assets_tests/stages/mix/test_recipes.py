@@ -198,9 +198,9 @@ def test_refusals_say_what_would_do() -> None:
     assert "in all" not in str(caught.value)
     with pytest.raises(MixtureError, match="phase 'y' would have no row"):
         plan_of(shares={"a": 1}, phases=[{"name": "x"}, {"name": "y", "fraction": 0.01}], total_rows=9)
-    with pytest.raises(MixtureError, match="5 rows in all, but the phases that say how long they are have 7"):
+    with pytest.raises(MixtureError, match="5 rows in all are too few: the phases of fixed length have 7"):
         plan_of(shares={"a": 1}, phases=[{"name": "x"}, {"name": "y", "rows": 7}], total_rows=5)
-    with pytest.raises(MixtureError, match="phase 'x': its sources have no tokens"):
+    with pytest.raises(MixtureError, match="phase 'x': its length is in tokens"):
         plan_of({"a": Available(5, 0)}, shares={"a": 1}, phases=[{"name": "x", "tokens": 7}])
 
 

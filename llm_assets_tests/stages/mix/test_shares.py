@@ -81,7 +81,7 @@ def test_shares_that_were_given_are_not_rounded() -> None:
 
 
 def test_sizes_of_nothing() -> None:
-    with pytest.raises(MixtureError, match="phase 'whole' follow from sizes, but none of its sources has a row"):
+    with pytest.raises(MixtureError, match="phase 'whole' follow from sizes, but none of its sources has a usable row"):
         shares({"a": 0}, sources=["a"])
     with pytest.raises(MixtureError, match="'t' follow from sizes"):
         shares({"c": 4}, shares={"t": 1, "c": 1}, groups={"t": ["a", "b"]})

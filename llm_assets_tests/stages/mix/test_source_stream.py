@@ -116,7 +116,7 @@ def test_streams_that_cannot_be() -> None:
             SourceStream("web", 0, 0, eras)
     with pytest.raises(ValueError, match="6 rows held out of 5"):
         SourceStream.of("web", 0, 5, 6)
-    with pytest.raises(ValueError, match="has no row to use"):
+    with pytest.raises(ValueError, match="has no usable row"):
         SourceStream.of("web", 0, 5, 5).rows_at(0, 1)
     assert SourceStream.of("web", 0, 5, 5).position_after(Fraction(3)) == 0
 

@@ -121,7 +121,7 @@ def test_a_plan_that_does_not_fit_the_tokens() -> None:
     def gather(plan: RowPlan, parts: list[DocumentTokens], pad_id: int = 0) -> None:
         gather_rows(plan, parts, 0, plan.rows, pad_id)
 
-    with pytest.raises(ValueError, match="3 documents, but the parts hold 2"):
+    with pytest.raises(ValueError, match="3 documents, but the parts have 2"):
         gather(plan, [part(DOCUMENTS[:2])])
     with pytest.raises(ValueError, match="not inside its document"):
         gather(plan, [part([*DOCUMENTS[:2], DOCUMENTS[2][:2]])])

@@ -79,5 +79,5 @@ def test_tokens_beyond_the_end_of_a_document_are_no_tokens_of_it() -> None:
 
 
 def test_a_plan_for_other_documents() -> None:
-    with pytest.raises(ValueError, match="5 documents, but 4 lengths"):
+    with pytest.raises(ValueError, match="5 documents, but there are 4 lengths"):
         PackStatistics.count(plan_rows(LENGTHS, 8, 0), LENGTHS[:4])

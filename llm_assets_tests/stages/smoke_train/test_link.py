@@ -230,7 +230,7 @@ def test_it_is_tried_on_nothing_where_no_rows_are_asked_for(held: World) -> None
 
 def test_without_its_validation_set_a_version_is_damaged(changing: World) -> None:
     shutil.rmtree(both_sets(changing)[1].folder.path)
-    with pytest.raises(ShardMissingError, match="the version names a validation set, but it is not there"):
+    with pytest.raises(ShardMissingError, match="the version names a validation set, but it does not exist"):
         changing.make(link(changing), "v1")
 
 
@@ -322,5 +322,5 @@ def test_another_tokenizer_is_refused(changing: World) -> None:
         update={"train": trained.model_copy(update={"vocabulary_size": 390})}
     )
     changing.commit(replace(changing.tokenizer, parameters=parameters), "")
-    with pytest.raises(SmokeTrainError, match=r"held/mixed has ids of another tokenizer than tokenizers/bpe is now"):
+    with pytest.raises(SmokeTrainError, match=r"held/mixed has ids of another tokenizer than tokenizers/bpe now"):
         changing.make(link(changing), "v1")

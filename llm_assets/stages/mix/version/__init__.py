@@ -1,1 +1,1 @@
-"""How one version of a mixture is registered, read from its inputs, and written."""
+"""One version of a mixture: registration, inputs, shuffle, provenance, ledger and validation set."""

@@ -1,7 +1,7 @@
-"""Rows and tokens of each source before any row of a version: what a training run had seen by then.
+"""Counts rows and tokens of each source before any row of a version: the data that a training run has seen.
 
-Exact, and costs the same anywhere: whole shards are counted in the table of shards, the rows of the shard that the
-position is in by the order of the plan.
+Exact, at the same cost anywhere: whole shards are counted in the table of shards, the rows of the shard at the position
+by the order of the plan.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from llm_assets.store.shards.shard_set import Shard, ShardSet
 
 @dataclass(frozen=True)
 class Seen:
-    """Of one source: rows, and their tokens without padding."""
+    """Rows of one source, and their tokens without padding."""
 
     rows: int
     tokens: int
 
 
 def seen_before(shards: ShardSet, position: int) -> Mapping[str, Seen]:
-    """What each source of a committed version has in the rows before a position.
+    """Counts by source in the rows of a committed version before a position.
 
     Raises IndexError for a position outside the version.
     """
@@ -33,7 +33,7 @@ def seen_before(shards: ShardSet, position: int) -> Mapping[str, Seen]:
 
 
 def seen_at(shards: ShardSet, order: TrainingOrder, positions: Sequence[int]) -> list[Mapping[str, Seen]]:
-    """The same at several positions of a version that has that order, committed or not. Raises IndexError."""
+    """`seen_before` at several positions of a version with this order, committed or staged. Raises IndexError."""
     table = shards.shards()
     return [_seen(shards, table, order, position) for position in positions]
 

@@ -1,7 +1,7 @@
-"""What a version of a mixture is made from: packed snapshots, and the version that it continues.
+"""The inputs of a version of a mixture: packed snapshots, and the version that it continues.
 
-Guarantees that what a continued version has used up is known: its snapshots are pinned as they were, before any that
-came later. Which rows are taken of them is the plan's business.
+Guarantees that the rows used by a continued version are known: its snapshots stay pinned as they were, before later
+ones. `plan` decides which rows are taken.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from llm_assets.store.manifest import Input, Manifest, partition_name
 from llm_assets.store.shards.shard_set import ShardSet
 
 Pins = Mapping[str, Sequence[tuple[str, Input]]]
-"""Source to its packed snapshots in the order of their rows: `source/packed[snapshot]`, and what is pinned of it."""
+"""Source → its packed snapshots in the order of their rows: `source/packed[snapshot]` and the pinned input."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ContinuedVersion:
 
     @staticmethod
     def of(store: Store, parameters: MixParameters) -> ContinuedVersion | None:
-        """None where the recipe continues nothing. Raises MissingInputError where that version is not made."""
+        """The version that a recipe continues, or None. Raises MissingInputError where that version is not made."""
         if parameters.continued is None:
             return None
         mixture, version = parameters.continued
@@ -48,46 +48,49 @@ class ContinuedVersion:
             names = Versions(store.mixture(mixture)).names()
             made = ", ".join(name for name in names if open_shards(store.version(mixture, name)))
             raise MissingInputError(
-                f"continues: {parameters.continues}, to be continued, is not made: materialize it first "
+                f"continues: {parameters.continues} is not made: materialize it first "
                 f"(made of {mixture}: {made or 'none'})"
             )
         from_row = parameters.from_row or 0
         if from_row > shards.rows:
-            raise MissingInputError(f"from_row: {from_row}, but {parameters.continues} has {shards.rows} rows")
+            raise MissingInputError(
+                f"from_row: {from_row} is beyond the {shards.rows} rows of {parameters.continues}: give the row up to "
+                "which it was trained on"
+            )
         return ContinuedVersion(shards, from_row)
 
     @cached_property
     def manifest(self) -> Manifest:
-        """Of the version."""
+        """The manifest of the version."""
         return Manifest.from_dict(self.shards.index.manifest)
 
     def check_kind(self, pool: Pool, parameters: MixParameters) -> None:
-        """Raises MixtureError where rows are of another kind: then it is not known which documents were used up."""
+        """Raise MixtureError for rows of another length or tokenizer: which documents were used is then unknown."""
         before, now = self.shards.index, pool.index
         if (before.sequence_length, before.tokenizer) == (now.sequence_length, now.tokenizer):
             return
         raise MixtureError(
             f"continues: {parameters.continues} has rows of {before.sequence_length} tokens of tokenizer "
             f"{before.tokenizer[:12]}, but the sources here have rows of {now.sequence_length} tokens of "
-            f"{now.tokenizer[:12]}: which documents were used up is not known of such rows. Take sources with the same "
-            "tokenizer and sequence_length, or leave continues and from_row out"
+            f"{now.tokenizer[:12]}, in which the used documents cannot be found. Take sources with the same tokenizer "
+            "and sequence_length, or leave continues and from_row out"
         )
 
     @property
     def pins(self) -> Pins:
-        """The packed snapshots of every source that it, or a version before it, has used."""
+        """The packed snapshots of every source that this version, or one that it continues, has used."""
         return {
             source: [(name, Input(**pinned)) for name, pinned in pins]
             for source, pins in self.manifest.details["pins"].items()
         }
 
     def consumed(self) -> dict[str, Consumed]:
-        """How far every source is used before the row from which it is continued."""
+        """The use of every source before the row from which the version is continued."""
         return consumed_before(self.manifest.details["plan"], self.from_row)
 
 
 def current_inputs(store: Store, sources: Sequence[PackedLink], parameters: MixParameters) -> dict[str, Input]:
-    """What a version made now would pin. Raises MissingInputError."""
+    """The inputs that a version made now would pin. Raises MissingInputError."""
     continued = ContinuedVersion.of(store, parameters)
     before = continued.pins if continued else {}
     inputs: dict[str, Input] = {}
@@ -106,7 +109,7 @@ def current_inputs(store: Store, sources: Sequence[PackedLink], parameters: MixP
 
 
 def _not_there_yet(store: Store, packed: PackedLink, parameters: MixParameters) -> bool:
-    """Whether a source has neither a share in any phase nor a snapshot: nothing has to be there for a share of 0."""
+    """True for a source with no snapshot and a share of 0 in every phase, which needs none."""
     return packed.source in parameters.without_share and not any(
         packed.committed(store, name) for name in store.order(packed.source).names()
     )
@@ -115,17 +118,17 @@ def _not_there_yet(store: Store, packed: PackedLink, parameters: MixParameters) 
 def _pinned_before(
     store: Store, packed: PackedLink, pins: Sequence[tuple[str, Input]], parameters: MixParameters
 ) -> dict[str, Input]:
-    """The snapshots that the continued version used, which have to be what they were."""
+    """The snapshots that the continued version used. Raises MissingInputError where one is gone or changed."""
     chosen = parameters.snapshots.get(packed.source)
     found: dict[str, Input] = {}
     for name, pinned in pins:
         _, _, snapshot = packed_name(name)
         manifest = packed.committed(store, snapshot)
         if manifest is None or manifest.digest != pinned.digest:
-            change = "is not there any more" if manifest is None else "was made again with other rows"
+            change = "is gone" if manifest is None else "was made again with other rows"
             raise MissingInputError(
-                f"continues: {name} {change} since {parameters.continues} was made: which of its rows were used up is "
-                "not known any more. Put it back, or leave the source out"
+                f"continues: {name} {change} since {parameters.continues} was made, so that its used rows are unknown. "
+                "Restore it, or leave the source out"
             )
         if chosen is not None and snapshot not in chosen:
             raise MissingInputError(f"snapshots.{packed.source}: {snapshot} is needed, {parameters.continues} used it")
@@ -157,7 +160,7 @@ def _snapshots(store: Store, packed: PackedLink, parameters: MixParameters) -> l
 
 @dataclass(frozen=True)
 class PlannedMixture:
-    """What a recipe comes to: the rows there are, the plan, and the snapshots of sources used before or now."""
+    """A recipe with its pool of rows, its plan, and the snapshots of all sources used before or now."""
 
     pool: Pool
     plan: MixturePlan
@@ -165,7 +168,7 @@ class PlannedMixture:
 
     @staticmethod
     def of(store: Store, recipe: PinnedRecipe) -> PlannedMixture:
-        """Reads no more than indexes, and the lengths of documents where tokens are held out.
+        """Plan a recipe. Reads only indexes, and document lengths where tokens are held out.
 
         Raises MissingInputError, ChangedInputError, and MixtureError where the recipe cannot be followed.
         """
@@ -187,7 +190,7 @@ class PlannedMixture:
 
 
 def _available(pool: Pool, parameters: MixParameters, consumed: Mapping[str, Consumed]) -> dict[str, Available]:
-    """What there is of each source. What the continued version held out stays so, and nothing else is."""
+    """The size of each source. Rows held out by the continued version stay held out, and no others are."""
     tokens, available = pool.tokens_by_source, dict[str, Available]()
     for source, rows in pool.rows_by_source.items():
         before = consumed.get(source)
@@ -203,7 +206,7 @@ def _available(pool: Pool, parameters: MixParameters, consumed: Mapping[str, Con
 
 
 def _held_out(pool: Pool, held_out: HeldOutParameters | None, source: str, rows: int) -> int:
-    """Rows that are held out of the first `rows` rows of a source."""
+    """Number of rows held out of the first `rows` rows of a source."""
     if held_out is None:
         return 0
 

@@ -1,8 +1,8 @@
 """The ledger of a version of a mixture, in rows: every row of its snapshots, as often as it was offered.
 
-A source is offered in laps: all of its rows once. It is offered as many laps as the version, with those that it
-continues, goes into, and one at least; a held-out row is offered once in all. What was offered is in the version, was
-used by the versions before it, is held out, or is over the source's share.
+A source is offered in laps of all its rows: as many laps as the version, with those that it continues, enters, and at
+least one; a held-out row is offered once in all. An offered row is in the version (`kept`), was used by an earlier
+version (`used_before`), is held out (`held_out`), or exceeds the source's share (`over_share`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STEP = 1 << 20
 
 
 def laps_offered(plan: MixturePlan, pool: Pool) -> dict[str, int]:
-    """How often the rows of each packed snapshot are offered: from the lap on in which they came."""
+    """Times that the rows of each packed snapshot are offered: once per lap, from the lap in which it was added."""
     offered: dict[str, int] = {}
     for source in plan.sources:
         for packed in pool.sets_of(source.name):
@@ -43,7 +43,7 @@ def _laps(source: SourcePlan) -> int:
 
 
 def mixture_ledger(plan: MixturePlan, pool: Pool, shards: ShardSet, held_out: ShardSet | None) -> Ledger:
-    """What was offered, by the snapshots; what was kept and held out, as written; the others, by the streams."""
+    """The ledger: offered rows counted in the snapshots, kept and held-out ones in the sets, others in the streams."""
     row_bytes, offered = pool.row_bytes, laps_offered(plan, pool)
     incoming, dropped = Count(), dict[str, Count]()
     for source in plan.sources:
@@ -66,7 +66,7 @@ def mixture_ledger(plan: MixturePlan, pool: Pool, shards: ShardSet, held_out: Sh
 
 
 def _count(source: SourcePlan, tokens: np.ndarray, first: int, last: int, row_bytes: int) -> Count:
-    """What lies between two positions of a source's stream."""
+    """The rows between two positions of a source's stream."""
     found = sum(int(tokens[source.stream.rows_at(*part)].sum(dtype=np.int64)) for part in _parts(first, last))
     return Count(rows=last - first, bytes=(last - first) * row_bytes, tokens=found)
 
@@ -85,7 +85,7 @@ def _of_source(held_out: ShardSet | None, source: str) -> Count:
 
 
 def packed_rows(manifest: Manifest, store: Store, held_out: ShardSet | None) -> Count:
-    """What the packed snapshots put out, by their own ledgers, as often as each was offered.
+    """The output of the packed snapshots by their own ledgers, times the number of times each was offered.
 
     Raises MissingInputError where one of them is gone.
     """

@@ -1,7 +1,7 @@
-"""The packed rows that a version of a mixture draws from: the pinned snapshots of each source, end to end.
+"""The packed rows from which a version of a mixture is made: the pinned snapshots of each source, end to end.
 
-Guarantees that the rows are those that the version was registered with. Which of them are taken, and in which
-order, is the plan's business.
+Guarantees that the rows are those with which the version was registered. `plan` decides which rows are taken, and in
+which order.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ROWS_PER_READ = 1 << 16
 
 
 class ChangedInputError(LlmAssetsError, RuntimeError):
-    """What a version was registered with is no longer what there is."""
+    """An input of a registered version has changed since. The message names it and the remedy."""
 
 
 @dataclass(frozen=True)
 class PackedSet:
-    """One packed snapshot in a pool: its rows are `first` to `first + shards.rows` of its source."""
+    """A packed snapshot in a pool, with rows `first` to `first + shards.rows` of its source."""
 
     name: str
     source: str
@@ -52,15 +52,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Pool:
-    """All rows of all sources; a row has a number within its source. Never empty of sets."""
+    """All rows of all sources, numbered within each source. Has at least one set."""
 
     sets: tuple[PackedSet, ...]
 
     @staticmethod
     def open(store: Store, inputs: Mapping[str, Input]) -> Pool:
-        """The pool of pinned inputs, those that are packed. Snapshots of a source follow each other as in `inputs`.
+        """The pool of the packed ones among pinned inputs; snapshots of a source are in the order of `inputs`.
 
-        Raises MissingInputError, ChangedInputError, and MixtureError where rows do not go together.
+        Raises MissingInputError, ChangedInputError, and MixtureError where row length or tokenizer differ.
         """
         sets: list[PackedSet] = []
         first: dict[str, int] = {}
@@ -81,7 +81,7 @@ class Pool:
 
     @property
     def index(self) -> ShardSetIndex:
-        """Of the first set: what it says of rows and tokenizer holds for all."""
+        """The index of the first set: its row length and tokenizer are those of all."""
         return self.sets[0].shards.index
 
     @cached_property
@@ -125,7 +125,7 @@ class Pool:
     def locate(
         self, source: str, rows: npt.NDArray[np.int64]
     ) -> Iterator[tuple[PackedSet, npt.NDArray[np.intp], npt.NDArray[np.int64]]]:
-        """For each packed set of a source that has some of the rows: which ones, and their row numbers in it."""
+        """Split rows of a source by packed set: the set, the indices of its rows in `rows`, and their numbers in it."""
         sets = self.sets_of(source)
         chosen = np.searchsorted([packed.first for packed in sets], rows, side="right") - 1
         by_set = np.argsort(chosen, kind="stable")
@@ -135,7 +135,7 @@ class Pool:
                 yield packed, here, rows[here] - packed.first
 
     def take(self, source: str, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], DocumentLengths]:
-        """Copies of some rows of a source, in their order. For few rows: they are read one by one."""
+        """Copies of rows of a source, in the order of `rows`. Meant for few rows."""
         parts = [(here, *packed.shards.take(within)) for packed, here, within in self.locate(source, rows)]
         if not parts:
             empty = np.empty((0, self.index.sequence_length), np.dtype(self.index.dtype))
@@ -148,7 +148,7 @@ class Pool:
         return np.concatenate([ids for _, ids, _ in parts])[place], DocumentLengths(offsets, lengths)
 
     def blocks(self, rows: int) -> Iterator[Block]:
-        """All rows of all sources in the order in which they lie, up to so many at a time."""
+        """All rows of all sources in stored order, in blocks of up to `rows` rows."""
         for packed in self.sets:
             shards, step = packed.shards, max(1, rows)
             for first in range(0, shards.rows, step):
@@ -181,7 +181,7 @@ def packed_name(name: str) -> tuple[str, str, str]:
 
 
 def packed_inputs(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Of the inputs of a version those that are packed, in order: the name, its source and its snapshot."""
+    """The packed ones among the inputs of a version, in order: name, source and snapshot."""
     for name in names:
         source, stage, snapshot = packed_name(name)
         if stage == "packed":

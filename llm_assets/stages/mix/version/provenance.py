@@ -1,6 +1,6 @@
-"""Where every row of a mixture comes from: written from the plan's order, beside the rows.
+"""The provenance of a mixture's rows, written beside them from the order of the plan.
 
-The rows themselves are put in place by the inverse of that order (`shuffle`), so that the two can be compared.
+`shuffle` places the rows by the inverse of that order, so that the checks can compare the two.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def provenance(plan: MixturePlan, pool: Pool) -> Iterator[pa.RecordBatch]:
 def provenance_batch(
     names: Sequence[str], pool: Pool, first: int, source: npt.NDArray[np.int16], row: npt.NDArray[np.int64]
 ) -> pa.RecordBatch:
-    """Records of rows from `first` on: `source` [n] are places in `names`, `row` [n] rows of these sources."""
+    """Records of rows from `first` on: `source` [n] are indices into `names`, `row` [n] rows of these sources."""
     snapshots = sorted({packed.snapshot for packed in pool.sets})
     numbers = {snapshot: number for number, snapshot in enumerate(snapshots)}
     snapshot = np.empty(len(row), np.int32)
@@ -61,7 +61,7 @@ def provenance_batch(
 
 
 def read_origins(shards: ShardSet) -> Iterator[pa.RecordBatch]:
-    """The records that were written beside the rows of a set, some at a time, sources and snapshots as dictionaries."""
+    """Read the provenance of a set in batches, with sources and snapshots as dictionary arrays."""
     with shards.folder.open(f"{shards.index.generation}/{PROVENANCE}") as file:
         parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"), read_dictionary=["source", "snapshot"])
         yield from parquet.iter_batches(ROWS_PER_BATCH)

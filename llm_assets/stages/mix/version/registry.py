@@ -1,7 +1,6 @@
-"""Versions of a mixture: each pins its recipe and every input by digest, once and for all.
+"""The versions of a mixture: each pins its recipe and every input by digest, permanently.
 
-Guarantees that the same recipe over the same inputs is the same version, and that a version never means anything
-else later.
+Guarantees that the same recipe over the same inputs is the same version, and that a version never changes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _VERSION = re.compile(r"v([1-9][0-9]*)")
 
 @dataclass(frozen=True)
 class PinnedRecipe:
-    """What a version is made of: the mixture's parameters as JSON, the code version, and the pinned inputs."""
+    """The recipe of a version: the mixture's parameters as JSON, the code version, and the pinned inputs."""
 
     parameters: Mapping[str, Any]
     code_version: str
@@ -29,7 +28,7 @@ class PinnedRecipe:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal versions."""
+        """Hash of code version, parameters and input digests: equal for equal versions."""
         return fingerprint(self.code_version, {name: value.digest for name, value in self.inputs.items()})
 
     def to_json(self) -> bytes:
@@ -51,7 +50,7 @@ class Versions:
     folder: Folder
 
     def names(self) -> list[str]:
-        """Registered versions, oldest first, made or not."""
+        """Registered versions, oldest first, whether made or not."""
         numbered = [(int(found[1]), name) for name in self.folder.names() if (found := _VERSION.fullmatch(name))]
         return [name for _, name in sorted(numbered) if self.folder.exists(f"{name}/{RECIPE}")]
 
@@ -62,7 +61,7 @@ class Versions:
         return PinnedRecipe.from_json((self.folder / version).read(RECIPE))
 
     def find(self, recipe: PinnedRecipe) -> str | None:
-        """The version that is this recipe."""
+        """The version with this recipe, if it is registered."""
         return self._find(recipe, self.names())
 
     def _find(self, recipe: PinnedRecipe, names: Sequence[str]) -> str | None:
@@ -72,9 +71,9 @@ class Versions:
         return None
 
     def register(self, recipe: PinnedRecipe) -> str:
-        """The version that is this recipe: the one there is, or a new one."""
+        """Register a version with this recipe, or return the one that has it already."""
         while True:
-            # The number follows from the names that were searched: if others register meanwhile, it is taken.
+            # If another process registers a version meanwhile, this number is taken, and the loop starts again.
             names = self.names()
             found = self._find(recipe, names)
             if found is not None:

@@ -1,9 +1,9 @@
-"""The rows of a mixture in its order, by an external shuffle: sources are read from front to back, once.
+"""External shuffle: puts the rows of a mixture in the order of its plan, reading every source once, front to back.
 
-Guarantees the rows that the plan's order says, in memory bounded by a bucket and a block whatever the size of the
-mixture, and without a read at a random place. The output is cut into buckets of consecutive positions that fit in
-memory. Every row that is read is put down at once in the buckets where the plan uses it, which the inverse of the
-order tells; then one bucket after the other is put in order. Where one bucket holds everything, nothing is spilled.
+Guarantees the order of the plan in memory bounded by a bucket and a block, for any size of the mixture, without random
+reads. The output is divided into buckets of consecutive positions that fit in memory. Each row read is appended to the
+buckets in which the plan uses it, found by the inverse of the order; then one bucket after another is ordered. Where
+one bucket holds the whole mixture, nothing is spilled.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from llm_assets.stages.mix.version.pool import Block, Pool, ranges
 from llm_assets.store.shards.shard_set import DocumentLengths
 
 BUCKET_BYTES = 1 << 30
-"""Of one bucket: this much memory is needed for it, and a mixture up to this size is never spilled."""
+"""Size of a bucket, and so the memory needed for it. A mixture up to this size is never spilled."""
 
 BLOCK_BYTES = BUCKET_BYTES // 4
-"""Read at a time. With 1 TiB in 1,024 buckets, what a block adds to a bucket is 256 KiB: long enough a write."""
+"""Bytes read at a time. For 1 TiB in 1,024 buckets, a block adds 256 KiB to each: an efficient write."""
 
 
 class SpillError(LlmAssetsError, RuntimeError):
-    """There is no room to spill, or what was spilled does not come back as it was written, or not all of it."""
+    """There is no room to spill, or spilled rows are damaged or missing."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ordered:
 
 @dataclass(frozen=True)
 class _BucketRows:
-    """Rows of one source on their way into a bucket, with the positions of its stream that they are at."""
+    """Rows of one source for one bucket, with their positions in the source's stream."""
 
     source: int
     positions: npt.NDArray[np.int64]
@@ -57,7 +57,7 @@ class _BucketRows:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """The rows of a plan, from the rows of a pool. What is spilled goes to the folder `spill`, which is created."""
+    """Shuffles the rows of a pool into the order of a plan. Spills to the folder `spill`, which it creates."""
 
     plan: MixturePlan
     pool: Pool
@@ -67,7 +67,7 @@ class Shuffle:
 
     @property
     def bytes_per_row(self) -> int:
-        """Of a row that is spilled: its tokens, the lengths of its documents by their mean number, its place."""
+        """Bytes of a spilled row: its tokens, its document lengths (by their mean number), its position."""
         rows = sum(packed.shards.rows for packed in self.pool.sets)
         documents = sum(packed.shards.index.documents for packed in self.pool.sets)
         return self.pool.row_bytes + 16 + 4 * -(-documents // max(rows, 1))
@@ -79,12 +79,12 @@ class Shuffle:
 
     @property
     def buckets(self) -> int:
-        """How many buckets there are. One is never spilled."""
+        """Number of buckets. A single one is not spilled."""
         return -(-self.plan.total_rows // self.rows_per_bucket)
 
     @property
     def spilled_bytes(self) -> int:
-        """What is spilled at most: everything, or nothing."""
+        """Bytes that are spilled: of all rows, or 0 for a single bucket."""
         return self.plan.total_rows * self.bytes_per_row if self.buckets > 1 else 0
 
     def rows(self) -> Iterator[Ordered]:
@@ -113,8 +113,8 @@ class Shuffle:
         self.spill.rmdir()
 
     def _check_room(self) -> None:
-        """At once, not after hours of writing. The rows themselves need no more where they are put beside: what was
-        spilled of them goes as they come.
+        """Check the free space before writing for hours. The shuffled rows need no more: spilled ones are deleted as
+        they are written.
         """
         if shutil.disk_usage(self.spill).free < self.spilled_bytes:
             raise SpillError(f"there is no room to spill: {self._room()}")
@@ -158,7 +158,7 @@ class Shuffle:
 
 @dataclass
 class _Bucket:
-    """Consecutive positions of the mixture, being filled. `place[s]` are those of source s, in order."""
+    """A range of consecutive positions being filled. `place[s]` are the positions of source s in it, in order."""
 
     first: npt.NDArray[np.int64]
     place: dict[int, npt.NDArray[np.intp]]
@@ -194,7 +194,7 @@ class _Bucket:
 
 
 def _append(file: Path, rows: _BucketRows) -> None:
-    """Opened for each piece: there may be more buckets than a process may have files open."""
+    """Append rows to a bucket's file, opened each time: there may be more buckets than allowed open files."""
     arrays = [np.ascontiguousarray(each) for each in (rows.positions, rows.counts, rows.lengths, rows.input_ids)]
     header = np.array([rows.source, len(rows.positions), len(rows.lengths), _checksum(arrays)], np.uint64)
     with file.open("ab") as sink:

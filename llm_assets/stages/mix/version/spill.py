@@ -1,7 +1,6 @@
-"""Where a mixture is spilled while it is shuffled: beside the version, or in `$TMPDIR` where the store is remote.
+"""The folder to which a shuffle spills: beside the version, or in `$TMPDIR` where the store is remote.
 
-Guarantees that what a killed process left is deleted by the next one that spills to the same place, and nothing else.
-What is spilled is `shuffle`'s business.
+Guarantees that the files of a killed process are deleted by the next one that spills to the same folder, and no others.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _WRITER = "process.json"
 
 @contextmanager
 def spill_folder(attempt: Attempt) -> Generator[Path]:
-    """A folder to spill to, not created yet. Beside the shards it goes with the attempt, which is swept if it dies."""
+    """A folder to spill to, not created yet. Beside the shards it is deleted with the attempt."""
     if attempt.folder.is_local:
         yield attempt.folder.local_path(f"{attempt.generation}/{SPILL}")
         return
@@ -38,14 +37,14 @@ def spill_folder(attempt: Attempt) -> Generator[Path]:
 
 
 def sweep_spills(place: Path) -> None:
-    """Delete what this user's dead processes have spilled to a folder for temporary files."""
+    """Delete what dead processes of this user have spilled to a folder for temporary files."""
     for folder in place.glob(f"{PREFIX}*"):
         if _is_over(folder):
             shutil.rmtree(folder, ignore_errors=True)  # another process may be sweeping it too
 
 
 def _is_over(folder: Path) -> bool:
-    """Whether the process that spilled is gone; where that cannot be known, whether it began long ago."""
+    """True where the process that spilled is dead, or, if that cannot be known, began long ago."""
     try:
         status = folder.lstat()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The validation set of a version: the held-out rows of its sources, a shard set within the version's generation.
+"""The validation set of a version: a shard set of the held-out rows of its sources, inside the version's generation.
 
-Guarantees that it appears and goes with the version, in the same step, and that what is opened of a committed version
-is the set that its manifest names by digest.
+Guarantees that it is committed and deleted with the version, in the same step, and that the set opened for a committed
+version is the one whose digest its manifest names.
 """
 
 from __future__ import annotations
@@ -39,22 +39,24 @@ def open_validation_set(store: Store, mixture: str, version: str) -> ShardSet | 
 def committed_validation_set(shards: ShardSet) -> ShardSet | None:
     """The validation set that the manifest of a committed version names; None where nothing is held out.
 
-    Rows of one source after the other: see `rows_by_source`. Raises ShardMissingError and ShardCorruptError where
-    it is not there any more, or another one is.
+    Its rows are grouped by source, see `rows_by_source`. Raises ShardMissingError where it is gone, and
+    ShardCorruptError where another set is in its place.
     """
     named = _named(Manifest.from_dict(shards.index.manifest))
     if named is None:
         return None
     held_out, where = validation_set_of(shards), _folder(shards).uri
     if held_out is None:
-        raise ShardMissingError(where, "the version names a validation set, but it is not there")
+        raise ShardMissingError(
+            where, "the version names a validation set, but it does not exist: make the version again"
+        )
     if held_out.digest != named["digest"]:
         raise ShardCorruptError(where, f"has the digest {held_out.digest}, but the version names {named['digest']}")
     return held_out
 
 
 def validation_set_input(version: Manifest) -> dict[str, Input]:
-    """What a partition made from the validation set of a version records of it, by name; empty where there is none."""
+    """The validation set of a version as an input of another partition, by name; empty where there is none."""
     named = _named(version)
     return {f"{version.name}/{HELD_OUT}": Input(named["digest"], version.generation)} if named else {}
 
@@ -65,14 +67,14 @@ def _named(version: Manifest) -> Mapping[str, Any] | None:
 
 
 def rows_by_source(held_out: ShardSet) -> dict[str, range]:
-    """The rows of each source in a validation set."""
+    """The range of rows of each source in a validation set."""
     counts = held_out.index.rows_by_source
     ends = accumulate(counts.values())
     return {source: range(end - count, end) for (source, count), end in zip(counts.items(), ends, strict=True)}
 
 
 def validation_set_of(shards: ShardSet) -> ShardSet | None:
-    """The validation set that belongs to the shard set of a version, staged or committed; None where there is none."""
+    """The validation set in the shard set of a version, staged or committed; None where there is none."""
     return open_shards(_folder(shards))
 
 
@@ -106,7 +108,7 @@ def write_validation_set(attempt: Attempt, plan: MixturePlan, pool: Pool) -> Sha
 
 
 def validation_set_details(held_out: ShardSet | None) -> dict[str, Any] | None:
-    """What the version's manifest says of its validation set."""
+    """The description of a validation set for the version's manifest; None where there is none."""
     if held_out is None:
         return None
     index = held_out.index
