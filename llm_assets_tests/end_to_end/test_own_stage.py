@@ -8,44 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from llm_assets_tests.end_to_end.guide import example_files, write_example
 from llm_assets_tests.end_to_end.projects import DECLARATIONS, land, write_project
 from llm_assets_tests.end_to_end.servers import Place, dagster_dev
 
-STAGE = '''
-import pyarrow as pa
-
-from llm_assets.contract.filter import DocumentFilter
-
-
-class WithoutWords(DocumentFilter):
-    """Drops documents that have one of the words."""
-
-    version = "1"
-    stage_name = "screened"
-
-    words: list[str]
-
-    def reasons(self, documents: pa.RecordBatch) -> pa.Array:
-        texts = documents["text"].to_pylist()
-        if any("explode" in text for text in texts):
-            raise ArithmeticError("boom")
-        return pa.array([next((f"has_{word}" for word in self.words if word in text), None) for text in texts])
-'''
+STAGE = example_files("A whole stage")["my_corpus/screening.py"]
 QUERY = "{assetNodes { assetKey { path } groupName dependencyKeys { path } } }"
 
 
 def project(tmp_path: Path, module: str, stages: str) -> Path:
     source = f"{DECLARATIONS['web']}  stages:\n{stages}"
     folder = write_project(tmp_path / "project", module, {**DECLARATIONS, "web": source})
-    (folder / module / "screening.py").write_text(STAGE)
+    raising = 'if any("explode" in text for text in texts):\n            raise ArithmeticError("boom")\n        return'
+    (folder / module / "screening.py").write_text(STAGE.replace("return", raising))
     return folder
 
 
 @pytest.mark.slow
 def test_a_stage_of_the_projects_own_is_a_stage_like_the_others(tmp_path: Path) -> None:
-    here = project(
-        tmp_path, "screened_corpora", "  - use: screened_corpora.screening:WithoutWords\n    words: [river]\n"
-    )
+    here = write_example(tmp_path / "project", "A whole stage")
     place = Place.make(tmp_path / "place")
     landed = land(place.root / "landing", "web", "2026-01", range(20))
     texts = [json.loads(line)["text"] for line in (landed / "records.jsonl").read_text().splitlines()]
