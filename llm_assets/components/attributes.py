@@ -7,6 +7,7 @@ schemas". Here the same values are accepted and refused, but every error is abou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, cast
@@ -134,6 +135,14 @@ def _merged(node: Any, definitions: Mapping[str, Schema]) -> Any:
     return _one_schema(schema) if "anyOf" in schema else schema
 
 
+def _by_pattern(schema: Schema) -> Schema:
+    """An enumeration of strings as a pattern, which says nothing of values of other types."""
+    if schema.get("type") != "string" or "enum" not in schema:
+        return schema
+    others = {key: value for key, value in schema.items() if key != "enum"}
+    return {**others, "pattern": f"^({'|'.join(map(re.escape, schema['enum']))})$"}
+
+
 def _one_schema(schema: Schema) -> Schema:
     """`{"anyOf": [A, B]}` as one schema, where no two of the alternatives say something of the same type."""
     alternatives: list[Schema] = schema["anyOf"]
@@ -142,6 +151,8 @@ def _one_schema(schema: Schema) -> Schema:
     if {"type": "null"} in alternatives:
         # An enumeration says something of values of every type, so null has to be among its values
         alternatives = [{**one, "enum": [*one["enum"], None]} if "enum" in one else one for one in alternatives]
+    if len([one for one in alternatives if one != {"type": "null"}]) > 1:
+        alternatives = [_by_pattern(one) for one in alternatives]
     types = [one.get("type") for one in alternatives]
     keywords = [key for one in alternatives for key in one if key not in NOTES | {"type"}]
     if not all(isinstance(name, str) for name in types) or len(set(types)) < len(types):

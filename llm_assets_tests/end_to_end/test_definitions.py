@@ -150,7 +150,7 @@ WRONG = {
     ),
     "an unknown field": (
         {"web": SOURCE + "  tokeniser: gpt2\n"},
-        ["tokeniser at", "web/defs.yaml:8", "there is no such field; there are: name, tokenizer, pack"],
+        ["tokeniser at", "web/defs.yaml:8", "there is no such field; there are: name, description, owners"],
     ),
     "an unknown field of parameters": (
         {"web": SOURCE + "    length: 7\n"},
@@ -247,15 +247,15 @@ WRONG = {
     ),
     "two sources of one name": (
         {"web_again": SOURCE},
-        ["web_again/defs.yaml:4: name: another CorpusSource is called 'web', declared in", "web/defs.yaml:4"],
+        ["web_again/defs.yaml:4: name: another source is called 'web', declared in", "web/defs.yaml:4"],
     ),
     "two tokenizers of one name": (
         {"zzz": TOKENIZER},
-        ["zzz/defs.yaml:4: name: another Tokenizer is called 'bytes_and_more', declared in"],
+        ["zzz/defs.yaml:4: name: another tokenizer is called 'bytes_and_more', declared in"],
     ),
     "two mixtures of one name": (
         {"second": MIXTURE},
-        ["second/defs.yaml:4: name: another Mixture is called 'first', declared in"],
+        ["second/defs.yaml:4: name: another mixture is called 'first', declared in"],
     ),
     "an owner who is nobody": (
         {"web": SOURCE + "  owners: [nobody]\n"},
