@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
+from llm_assets.kernels.numbering import find_key, number_key, table_size
+from llm_assets.kernels.strings import NOT_FOUND, Strings, add_byte, build_strings, find, may_have, start_of
 from llm_assets.kernels.utf8 import decode
 from llm_assets.stages.clean.blocklist.folding import FOLDS, SPACE, WORD, Folding, units
-from llm_assets.stages.clean.blocklist.table import NOT_FOUND, Table, add_byte, build_table, may_have, pick, start_of
 
 ROOT: Final = 0
 
@@ -42,17 +43,18 @@ class Automaton(NamedTuple):
     """The automaton as a kernel takes it. State 0 is the root.
 
     `vocabulary` numbers the units of all entries; `space` is the number of white space, or -1. The successor of the
-    root for unit u is `first[u]` (int32[units], 0: the root itself); that of another state stands in the hash table
-    `keys` (int64, -1: free) and `targets` (int32) under `state << 32 | unit`. `failures` and `suffixes`
-    (int32[states]) lead to the state of the longest shorter suffix, and of the longest that ends an entry; `values`
-    (uint64[states]) is the value of the entry that ends there, or 0.
+    root for unit u is `first[u]` (int32[units], 0: the root itself); that of another state is `targets[n]` (int32), n
+    being the number of `state << 32 | unit` among `keys` (uint64) by the table `slots` (see `numbering`). `failures`
+    and `suffixes` (int32[states]) lead to the state of the longest shorter suffix, and of the longest that ends an
+    entry; `values` (uint64[states]) is the value of the entry that ends there, or 0.
     """
 
-    vocabulary: Table
+    vocabulary: Strings
     space: int
     first: _Indices
-    keys: Integers
+    keys: _Bits
     targets: _Indices
+    slots: _Indices
     failures: _Indices
     suffixes: _Indices
     values: _Bits
@@ -78,13 +80,14 @@ def build_automaton(entries: Mapping[str, int]) -> Automaton:
             state = following
         values[state] = value
     failures, suffixes = _link(children, values)
-    keys, targets = _transitions(children)
+    keys, targets, slots = _transitions(children)
     return Automaton(
-        vocabulary=build_table([unit.encode() for unit in numbers]),
+        vocabulary=build_strings([unit.encode() for unit in numbers]),
         space=numbers.get(" ", NOT_FOUND),
         first=np.array([children[ROOT].get(symbol, ROOT) for symbol in numbers.values()], np.int32),
         keys=keys,
         targets=targets,
+        slots=slots,
         failures=failures,
         suffixes=suffixes,
         values=np.array(values, np.uint64),
@@ -108,37 +111,27 @@ def _link(children: Sequence[dict[int, int]], values: Sequence[int]) -> tuple[_I
     return np.array(failures, np.int32), np.array(suffixes, np.int32)
 
 
-def _transitions(children: Sequence[dict[int, int]]) -> tuple[Integers, _Indices]:
-    """The hash table of all transitions but the root's; at most half of it is taken."""
+def _transitions(children: Sequence[dict[int, int]]) -> tuple[_Bits, _Indices, _Indices]:
+    """The keys and targets of all transitions but the root's, and the hash table in which their numbers stand."""
     edges = [
         (state << 32 | symbol, following)
         for state, each in enumerate(children)
         if state != ROOT
         for symbol, following in each.items()
     ]
-    size = 1 << (2 * len(edges) + 1).bit_length()
-    keys, targets = np.full(size, NOT_FOUND, np.int64), np.zeros(size, np.int32)
-    if edges:
-        _fill(np.array(edges, np.int64), keys, targets)
-    return keys, targets
+    keys, targets = np.array([key for key, _ in edges], np.uint64), np.array([target for _, target in edges], np.int32)
+    slots = np.zeros(table_size(len(edges)), np.int32)
+    _enter(keys, slots)
+    return keys, targets, slots
 
 
 @kernel
-def _fill(edges: Integers, keys: Integers, targets: _Indices) -> None:
-    for key, target in edges:
-        slot = _slot_of(key, len(keys))
-        while keys[slot] != NOT_FOUND:
-            slot = (slot + 1) & (len(keys) - 1)
-        keys[slot] = key
-        targets[slot] = target
+def _enter(keys: _Bits, slots: _Indices) -> None:
+    for number in range(len(keys)):
+        number_key(keys[number], number, keys, slots, len(slots))
 
 
-@kernel(inline="always")
-def _slot_of(key: int, size: int) -> np.int64:
-    return np.int64(pick(np.uint64(key), size))
-
-
-@kernel
+@kernel(counted=False)
 def read_units(
     text: Bytes, position: int, end: int, automaton: Automaton, folding: Folding, unit: Bytes, read: Integers
 ) -> int:
@@ -146,10 +139,9 @@ def read_units(
 
     Sets the columns END, KIND and SYMBOL. `unit` is room for one of the vocabulary, `vocabulary.longest` bytes.
     """
-    # Many units at once, in one loop: to pass arrays on, or to take them out of tuples, for every unit would cost more
-    # in counting references than all else.
     flags, indices, fold_starts, fold_data = folding
-    bits, slots, keys, _, starts, data, room = automaton.vocabulary
+    vocabulary = automaton.vocabulary
+    room = vocabulary.longest
     count = 0
     while position < end and count < len(read):
         code, size = np.int64(text[position]), 1
@@ -191,37 +183,25 @@ def read_units(
         symbol = NOT_FOUND
         if kind & SPACE:
             symbol = automaton.space
-        elif length <= room and may_have(bits, key):
-            slot = pick(key, len(slots))
-            while slots[slot] != NOT_FOUND and symbol == NOT_FOUND:
-                number = slots[slot]
-                first = starts[number]
-                if keys[number] == key and starts[number + 1] - first == length:
-                    symbol = number
-                    for place in range(length):
-                        if data[first + place] != unit[place]:
-                            symbol = NOT_FOUND
-                            break
-                slot = (slot + np.uint64(1)) & np.uint64(len(slots) - 1)
+        elif length <= room and may_have(vocabulary.bits, key):
+            symbol = find(vocabulary, key, 0, unit, 0, length)
         read[count, SYMBOL] = symbol
         count += 1
     return count
 
 
-@kernel
+@kernel(counted=False)
 def follow(automaton: Automaton, state: int, read: Integers, count: int) -> int:
     """Go on from a state through the first units of `read`: sets the column STATE after each, returns the last."""
-    _, _, roots, keys, targets, failures, _, _ = automaton
+    _, _, roots, keys, targets, slots, failures, _, _ = automaton
     for number in range(count):
         symbol = read[number, SYMBOL]
         found = symbol == NOT_FOUND
         while state != ROOT and not found:
-            key = state << 32 | symbol
-            slot = _slot_of(key, len(keys))
-            while keys[slot] != NOT_FOUND and keys[slot] != key:
-                slot = (slot + 1) & (len(keys) - 1)
-            found = keys[slot] == key
-            state = int(targets[slot] if found else failures[state])
+            key = np.uint64(state) << np.uint64(32) | np.uint64(symbol)
+            transition = find_key(key, keys, slots, len(slots))
+            found = transition != NOT_FOUND
+            state = int(targets[transition] if found else failures[state])
         if symbol == NOT_FOUND:
             state = ROOT
         elif not found:
@@ -230,7 +210,7 @@ def follow(automaton: Automaton, state: int, read: Integers, count: int) -> int:
     return state
 
 
-@kernel
+@kernel(counted=False)
 def add_hits(mask: np.uint64, hits: Integers) -> None:
     """Add 1 to the hits (int64[lists]) of every list whose bit is set."""
     number = 0

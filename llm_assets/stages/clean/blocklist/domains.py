@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
+from llm_assets.kernels.strings import NOT_FOUND, Strings, add_byte, build_strings, find, may_have, start_of
 from llm_assets.kernels.utf8 import code_at
 from llm_assets.stages.clean.blocklist.automaton import (
     CHUNK,
@@ -39,7 +40,6 @@ from llm_assets.stages.clean.blocklist.automaton import (
 )
 from llm_assets.stages.clean.blocklist.entries import MAX_HOST, Address
 from llm_assets.stages.clean.blocklist.folding import WORD, Folding, units
-from llm_assets.stages.clean.blocklist.table import NOT_FOUND, Table, add_byte, build_table, find, may_have, start_of
 
 _SPACE, _HASH, _AMPERSAND, _HYPHEN, _DOT, _SLASH = 0x20, 0x23, 0x26, 0x2D, 0x2E, 0x2F
 _ZERO, _NINE, _COLON, _QUESTION, _AT, _BACKSLASH = 0x30, 0x39, 0x3A, 0x3F, 0x40, 0x5C
@@ -77,7 +77,7 @@ class Addresses(NamedTuple):
     dotted: npt.NDArray[np.bool_]
     masks: npt.NDArray[np.uint64]
     depths: Integers
-    paths: Table
+    paths: Strings
     path_masks: npt.NDArray[np.uint64]
 
 
@@ -103,7 +103,7 @@ def build_addresses(lists: Sequence[Iterable[Address]]) -> Addresses:
         dotted=np.array(["." in host for host in numbers], np.bool_),
         masks=np.array(list(masks.values()), np.uint64),
         depths=depths,
-        paths=build_table([path for _, path in path_masks], [numbers[host] for host, _ in path_masks]),
+        paths=build_strings([path for _, path in path_masks], [numbers[host] for host, _ in path_masks]),
         path_masks=np.array(list(path_masks.values()), np.uint64),
     )
 
@@ -128,7 +128,7 @@ def count_addresses(
             _count_in(text, addresses, folding, unit, read, recent, hits[document])
 
 
-@kernel
+@kernel(counted=False)
 def _authority(url: Bytes) -> tuple[int, int]:
     """Where host and port of a URL start and end. One without a scheme starts with them."""
     start = 0
@@ -146,7 +146,7 @@ def _authority(url: Bytes) -> tuple[int, int]:
     return start, end
 
 
-@kernel
+@kernel(counted=False)
 def _count_in(
     text: Bytes, addresses: Addresses, folding: Folding, unit: Bytes, read: Integers, recent: Integers, hits: Integers
 ) -> None:
@@ -167,7 +167,7 @@ def _count_in(
         position = counted = end
 
 
-@kernel
+@kernel(counted=False)
 def _count_between(
     text: Bytes,
     position: int,
@@ -211,7 +211,7 @@ def _count_between(
                         _count_paths(text, position, host, addresses, flags, hits)
 
 
-@kernel
+@kernel(counted=False)
 def _starts_host(text: Bytes, start: int, run: int, is_enough: bool) -> bool:
     """Whether a host may start there, in a run of labels from `run` on; `is_enough`: with nothing before it."""
     before = text[start - 1] if start else _SPACE
@@ -223,7 +223,7 @@ def _starts_host(text: Bytes, start: int, run: int, is_enough: bool) -> bool:
     return is_enough or before == _DOT or (slashes == 2 and run == start)
 
 
-@kernel
+@kernel(counted=False)
 def _slashes_before(text: Bytes, position: int) -> int:
     """How many there are, up to two. JSON may have "\\/" for a slash."""
     slashes = 0
@@ -235,7 +235,7 @@ def _slashes_before(text: Bytes, position: int) -> int:
     return slashes
 
 
-@kernel
+@kernel(counted=False)
 def _ends_host(text: Bytes, end: int, flags: Bytes) -> bool:
     if end == len(text):
         return True
@@ -246,7 +246,7 @@ def _ends_host(text: Bytes, end: int, flags: Bytes) -> bool:
     return not flags[code_at(text, end + 1, len(text))] & WORD
 
 
-@kernel
+@kernel(counted=False)
 def _count_paths(text: Bytes, position: int, host: int, addresses: Addresses, flags: Bytes, hits: Integers) -> None:
     """Add the hits of the paths of a host that ends at `position`."""
     paths = addresses.paths
@@ -263,12 +263,12 @@ def _count_paths(text: Bytes, position: int, host: int, addresses: Addresses, fl
         key = add_byte(key, byte)
         if not may_have(paths.bits, key):
             continue
-        path = find(paths.slots, paths.keys, paths.tags, paths.starts, paths.data, key, host, text, start, end - start)
+        path = find(paths, key, host, text, start, end - start)
         if path != NOT_FOUND and _ends_segment(text, end, has_query, flags):
             add_hits(addresses.path_masks[path], hits)
 
 
-@kernel
+@kernel(counted=False)
 def _skip_port(text: Bytes, position: int) -> int:
     """Where the path starts that follows a host, behind the dot of the root and a port of up to five digits."""
     if position + 1 < len(text) and text[position] == _DOT:
@@ -281,7 +281,7 @@ def _skip_port(text: Bytes, position: int) -> int:
     return position
 
 
-@kernel
+@kernel(counted=False)
 def _ends_segment(text: Bytes, end: int, has_query: bool, flags: Bytes) -> bool:
     """Whether the segment or the parameter of a path is over at `end`."""
     if end == len(text) or text[end] == _SLASH or text[end] == _QUESTION or text[end] == _HASH:

@@ -7,13 +7,13 @@ here is what stands between line feeds, as in the rules of Gopher's repetition a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.kernels.hashing import hash_bytes, same_bytes
 from llm_assets.kernels.kernel import kernel
+from llm_assets.kernels.numbering import number_stretch, table_size
 from llm_assets.kernels.utf8 import code_at, decode, start_before
 
 # Columns of the counts, each of one document. "Full" lines have more than white space.
@@ -40,6 +40,14 @@ _Offsets = npt.NDArray[np.int64]
 _Integers = npt.NDArray[np.int32]
 
 
+class _Table(NamedTuple):
+    """Room for the table in which lines, or paragraphs, are looked up: see `numbering.number_stretch`."""
+
+    hashes: npt.NDArray[np.uint64]
+    firsts: _Integers
+    slots: _Integers
+
+
 @kernel
 def count_lines(offsets: _Offsets, data: _Bytes, classes: _Bytes, space: int, terminal: int) -> npt.NDArray[np.int64]:
     """Counts of every document: int64[documents, COLUMNS].
@@ -48,9 +56,8 @@ def count_lines(offsets: _Offsets, data: _Bytes, classes: _Bytes, space: int, te
     the flags of white space and of what ends a sentence. A text is under 2 GiB.
     """
     counts = np.zeros((len(offsets) - 1, COLUMNS), np.int64)
-    # Of each line or paragraph its first byte, its size and its hash; then the table in which they are looked up.
-    starts, sizes = np.empty(256, np.int32), np.empty(256, np.int32)
-    hashes, slots = np.empty(256, np.uint64), np.empty(512, np.int32)
+    room = 256
+    starts, sizes, table = np.empty(room, np.int32), np.empty(room, np.int32), _table(room)
     for document in range(len(counts)):
         text = data[offsets[document] : offsets[document + 1]]
         if len(text) == 0:
@@ -58,18 +65,22 @@ def count_lines(offsets: _Offsets, data: _Bytes, classes: _Bytes, space: int, te
         row = counts[document]
         row[LINE_FEEDS] = _line_feeds(text)
         ascii_only = _is_ascii(text)
-        room = row[LINE_FEEDS] + 1
-        if room > len(starts):
-            starts, sizes = np.empty(2 * room, np.int32), np.empty(2 * room, np.int32)
-            hashes, slots = np.empty(2 * room, np.uint64), np.empty(_table_size(2 * room), np.int32)
+        if row[LINE_FEEDS] >= room:
+            room = 2 * (row[LINE_FEEDS] + 1)
+            starts, sizes, table = np.empty(room, np.int32), np.empty(room, np.int32), _table(room)
         lines = _split(text, starts, sizes)
-        _count_lines(text, starts[:lines], sizes[:lines], hashes, slots, classes, space, terminal, ascii_only, row)
+        _count_lines(text, starts[:lines], sizes[:lines], table, classes, space, terminal, ascii_only, row)
         paragraphs = _paragraphs(text, starts, sizes, lines, classes, space)
-        _count_paragraphs(text, starts[:paragraphs], sizes[:paragraphs], hashes, slots, ascii_only, row)
+        _count_paragraphs(text, starts[:paragraphs], sizes[:paragraphs], table, ascii_only, row)
     return counts
 
 
 @kernel
+def _table(entries: int) -> _Table:
+    return _Table(np.empty(entries, np.uint64), np.empty(entries, np.int32), np.empty(table_size(entries), np.int32))
+
+
+@kernel(counted=False)
 def _line_feeds(text: _Bytes) -> int:
     found = 0
     for position in range(len(text)):
@@ -77,7 +88,7 @@ def _line_feeds(text: _Bytes) -> int:
     return found
 
 
-@kernel
+@kernel(counted=False)
 def _is_ascii(text: _Bytes) -> bool:
     together = np.uint8(0)
     for position in range(len(text)):
@@ -85,15 +96,7 @@ def _is_ascii(text: _Bytes) -> bool:
     return int(together) < 0x80
 
 
-@kernel
-def _table_size(entries: int) -> int:
-    size = 16
-    while size < 2 * entries:
-        size *= 2
-    return size
-
-
-@kernel
+@kernel(counted=False)
 def _split(text: _Bytes, starts: _Integers, sizes: _Integers) -> int:
     """The lines that are not empty, in order; returns how many."""
     lines = start = 0
@@ -108,25 +111,28 @@ def _split(text: _Bytes, starts: _Integers, sizes: _Integers) -> int:
     return lines
 
 
-@kernel
+@kernel(counted=False)
 def _count_lines(
     text: _Bytes,
     starts: _Integers,
     sizes: _Integers,
-    hashes: npt.NDArray[np.uint64],
-    slots: _Integers,
+    table: _Table,
     classes: _Bytes,
     space: int,
     terminal: int,
     ascii_only: bool,
     row: npt.NDArray[np.int64],
 ) -> None:
-    mask = _table_size(len(starts)) - 1
-    slots[: mask + 1] = 0
+    hashes, firsts, slots = table
+    size_of_table = table_size(len(starts))
+    slots[:size_of_table] = 0
+    different = 0
     for line in range(len(starts)):
         start, size = int(starts[line]), int(sizes[line])
         characters = size if ascii_only else _characters(text[start : start + size])
-        repeated = _seen(text, starts, sizes, hashes, slots, mask, line)
+        number = number_stretch(text, line, starts, sizes, different, hashes, firsts, slots, size_of_table)
+        repeated = number < different
+        different += not repeated
         row[DUPLICATE_RUNS] += repeated
         row[DUPLICATE_RUN_CHARACTERS] += characters * repeated
         row[LONGEST_LINE] = max(row[LONGEST_LINE], characters)
@@ -147,52 +153,31 @@ def _count_lines(
     row[DUPLICATE_RUNS] += empty == 2
 
 
-@kernel
+@kernel(counted=False)
 def _count_paragraphs(
     text: _Bytes,
     starts: _Integers,
     sizes: _Integers,
-    hashes: npt.NDArray[np.uint64],
-    slots: _Integers,
+    table: _Table,
     ascii_only: bool,
     row: npt.NDArray[np.int64],
 ) -> None:
-    mask = _table_size(len(starts)) - 1
-    slots[: mask + 1] = 0
+    hashes, firsts, slots = table
+    size_of_table = table_size(len(starts))
+    slots[:size_of_table] = 0
+    different = 0
     row[PARAGRAPHS] = len(starts)
     for paragraph in range(len(starts)):
-        if _seen(text, starts, sizes, hashes, slots, mask, paragraph):
+        number = number_stretch(text, paragraph, starts, sizes, different, hashes, firsts, slots, size_of_table)
+        if number == different:
+            different += 1
+        else:
             start, size = int(starts[paragraph]), int(sizes[paragraph])
             row[DUPLICATE_PARAGRAPHS] += 1
             row[DUPLICATE_PARAGRAPH_CHARACTERS] += size if ascii_only else _characters(text[start : start + size])
 
 
-@kernel(inline="always")
-def _seen(
-    text: _Bytes,
-    starts: _Integers,
-    sizes: _Integers,
-    hashes: npt.NDArray[np.uint64],
-    slots: _Integers,
-    mask: int,
-    stretch: int,
-) -> bool:
-    """Whether the stretch of that number equals an earlier one; if not, it enters the table."""
-    start, size = int(starts[stretch]), int(sizes[stretch])
-    key = hash_bytes(text, start, size)
-    slot = np.int64(key & np.uint64(mask))
-    while slots[slot] != 0:
-        earlier = slots[slot] - 1
-        equal = hashes[earlier] == key and sizes[earlier] == size
-        if equal and same_bytes(text, int(starts[earlier]), start, size):
-            return True
-        slot = (slot + 1) & mask
-    slots[slot] = stretch + 1
-    hashes[stretch] = key
-    return False
-
-
-@kernel
+@kernel(counted=False)
 def _paragraphs(text: _Bytes, starts: _Integers, sizes: _Integers, lines: int, classes: _Bytes, space: int) -> int:
     """In place of the lines, the paragraphs of `text.strip()`: what stands between two or more line feeds."""
     start, end = _stripped(text, classes, space)
@@ -212,7 +197,7 @@ def _paragraphs(text: _Bytes, starts: _Integers, sizes: _Integers, lines: int, c
     return paragraphs
 
 
-@kernel
+@kernel(counted=False)
 def _stripped(text: _Bytes, classes: _Bytes, space: int) -> tuple[int, int]:
     """Where `text.strip()` starts and ends."""
     start, end = _full_from(text, 0, len(text), classes, space), len(text)
@@ -224,7 +209,7 @@ def _stripped(text: _Bytes, classes: _Bytes, space: int) -> tuple[int, int]:
     return start, end
 
 
-@kernel
+@kernel(counted=False)
 def _full_from(text: _Bytes, start: int, end: int, classes: _Bytes, space: int) -> int:
     """Where the first character of `text[start:end]` stands that is no white space; `end` without one."""
     while start < end:
@@ -235,7 +220,7 @@ def _full_from(text: _Bytes, start: int, end: int, classes: _Bytes, space: int) 
     return start
 
 
-@kernel
+@kernel(counted=False)
 def _characters(stretch: _Bytes) -> int:
     """How many code points: bytes that do not continue one."""
     characters = 0

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from llm_assets.kernels.hashing import hash_bytes, mix, same_bytes
 from llm_assets.kernels.kernel import kernel
+from llm_assets.kernels.numbering import number_key, number_stretch, table_size
 
 # Columns of the counts, each of one document. The n-grams are in ascending order of n.
 DISTINCT_WORDS: Final = 0
@@ -61,14 +61,9 @@ class Scratch(NamedTuple):
     @classmethod
     def of(cls, words: int) -> Self:
         """For documents of at most so many words."""
-        slots = np.empty(slots_for(words), np.int32)
+        slots = np.empty(table_size(words), np.int32)
         ids, positions, grams, counts = (np.empty(words, np.int32) for _ in range(4))
         return cls(ids, positions, grams, counts, np.empty(words, np.uint64), slots)
-
-
-def slots_for(entries: int) -> int:
-    """The size of a hash table with room for so many entries: a power of two, at most half full."""
-    return 1 << max(4, (2 * entries - 1).bit_length())
 
 
 @kernel
@@ -93,48 +88,27 @@ def count_ngrams(
     return counts, entropies
 
 
-@kernel
+@kernel(counted=False)
 def _number_words(text: _Bytes, starts: _Integers, sizes: _Integers, scratch: Scratch) -> int:
     """Write the number of each word to `ids`, in order of first occurrence, and how often it occurs to `counts`.
 
     Returns how many different ones there are.
     """
     ids, firsts, counts, keys, slots = scratch.ids, scratch.positions, scratch.counts, scratch.keys, scratch.slots
-    mask = _clear(slots, len(starts))
+    size = table_size(len(starts))
+    slots[:size] = 0
     distinct = 0
     for word in range(len(starts)):
-        start, size = starts[word], sizes[word]
-        key = hash_bytes(text, start, size)
-        slot = np.int64(key & np.uint64(mask))
-        while True:
-            number = slots[slot] - 1
-            if number < 0:
-                number = distinct
-                slots[slot] = number + 1
-                keys[number], firsts[number], counts[number] = key, word, 0
-                distinct += 1
-                break
-            if keys[number] == key:
-                first = int(firsts[number])
-                if sizes[first] == size and (size <= 8 or same_bytes(text, starts[first], start, size)):
-                    break
-            slot = (slot + 1) & mask
+        number = number_stretch(text, word, starts, sizes, distinct, keys, firsts, slots, size)
+        if number == distinct:
+            counts[number] = 0
+            distinct += 1
         ids[word] = number
         counts[number] += 1
     return distinct
 
 
-@kernel
-def _clear(slots: _Integers, entries: int) -> int:
-    """Empty the part of the table that so many entries need; returns its size less 1."""
-    size = 16
-    while size < 2 * entries:
-        size *= 2
-    slots[:size] = 0
-    return size - 1
-
-
-@kernel
+@kernel(counted=False)
 def _entropy(counts: _Integers, total: int) -> float:
     weighted = 0.0
     for count in counts:
@@ -143,7 +117,7 @@ def _entropy(counts: _Integers, total: int) -> float:
     return max(0.0, np.log2(total) - weighted / total)
 
 
-@kernel
+@kernel(counted=False)
 def _count_repetitions(ends: _Integers, scratch: Scratch, row: npt.NDArray[np.int64]) -> None:
     """The characters in the most frequent n-grams and in those that occurred before.
 
@@ -171,37 +145,30 @@ def _count_repetitions(ends: _Integers, scratch: Scratch, row: npt.NDArray[np.in
             row[DUPLICATE_CHARACTERS + n - _LAST_TOP_SIZE - 1] = _duplicates(kept, n, ends, scratch)
 
 
-@kernel
+@kernel(counted=False)
 def _number_ngrams(kept: int, n: int, scratch: Scratch) -> tuple[int, int]:
     """From the repeated (n-1)-grams the n-grams that may be repeated: how many they are, and how many different."""
     ids, positions, grams = scratch.ids, scratch.positions, scratch.grams
     counts, keys, slots = scratch.counts, scratch.keys, scratch.slots
-    mask = _clear(slots, kept)
+    size = table_size(kept)
+    slots[:size] = 0
     found = different = 0
     for each in range(kept - 1):
         position = positions[each]
         if positions[each + 1] != position + 1:
             continue
         key = np.uint64(grams[each]) << np.uint64(32) | np.uint64(ids[position + n - 1])
-        slot = np.int64(mix(key) & np.uint64(mask))
-        while True:
-            number = slots[slot] - 1
-            if number < 0:
-                number = different
-                slots[slot] = number + 1
-                keys[number], counts[number] = key, 0
-                different += 1
-                break
-            if keys[number] == key:
-                break
-            slot = (slot + 1) & mask
+        number = number_key(key, different, keys, slots, size)
+        if number == different:
+            counts[number] = 0
+            different += 1
         counts[number] += 1
         positions[found], grams[found] = position, number
         found += 1
     return found, different
 
 
-@kernel
+@kernel(counted=False)
 def _top(found: int, different: int, n: int, ends: _Integers, scratch: Scratch) -> int:
     """Characters in all occurrences of the most frequent n-gram (the first of several), with a space between words."""
     most, top = 1, -1
@@ -217,7 +184,7 @@ def _top(found: int, different: int, n: int, ends: _Integers, scratch: Scratch) 
     return int(most) * (_characters(ends, position, n) + n - 1)
 
 
-@kernel
+@kernel(counted=False)
 def _duplicates(kept: int, n: int, ends: _Integers, scratch: Scratch) -> int:
     """Characters, without spaces, of the n-grams that occurred before, read from the left and none overlapping.
 
@@ -236,7 +203,7 @@ def _duplicates(kept: int, n: int, ends: _Integers, scratch: Scratch) -> int:
     return characters
 
 
-@kernel
+@kernel(counted=False)
 def _characters(ends: _Integers, position: int, n: int) -> int:
     before = 0 if position == 0 else int(ends[position - 1])
     return int(ends[position + n - 1]) - before
