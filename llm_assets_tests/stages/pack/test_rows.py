@@ -133,7 +133,7 @@ def test_a_plan_that_does_not_fit_the_tokens() -> None:
         gather(replace(plan, sequence_length=7), [one])
     with pytest.raises(ValueError, match="give parts of one dtype"):
         gather(plan, [part(DOCUMENTS[:2]), DocumentTokens(np.zeros(3, np.int32), np.array([0, 3]))])
-    with pytest.raises(ValueError, match="pad_id 65536 does not fit into uint16"):
+    with pytest.raises(ValueError, match="pad_id 65536 does not fit in uint16"):
         gather(plan, [one], 65_536)
     with pytest.raises(ValueError, match="pad_id -1"):
         gather(plan, [one], -1)

@@ -202,7 +202,7 @@ def nats_alone(model: tiny_model.TinyModel, ids: list[int]) -> float:
 
 def test_where_bytes_are_not_known_there_are_bits_per_token(held: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> None:
-        raise UnknownBytesError
+        raise UnknownBytesError("another decoder")
 
     monkeypatch.setattr(smoke_train_module, "token_bytes", unknown)
     staged = held.make(link(held, steps=2), "v1")
