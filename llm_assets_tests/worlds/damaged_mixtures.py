@@ -121,7 +121,7 @@ def a_byte_of_a_shard_is_another(world: World) -> Made:
     return world.mixed, flip_byte(made, 777)
 
 
-@case("mixed", "checksums", "not there")
+@case("mixed", "checksums", "does not exist")
 def a_shard_is_gone(world: World) -> Made:
     made = world.make(world.mixed, "v1")
     index = made.shards.index
