@@ -35,7 +35,7 @@ from benchmarks.corpus import data, write_warm_up
 from benchmarks.environment import peer_python
 from benchmarks.harness import ROOT, Contender, progress, run_once, work_folder
 from benchmarks.ours.cleaning import verdicts
-from llm_assets.stages.clean.measure.measure import WordSplit
+from llm_assets.stages.clean.measure.statistics import WordSplit
 from llm_assets.stages.clean.words.marks import words_of
 
 TARGET = ROOT / "docs/verdicts.md"

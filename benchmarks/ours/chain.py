@@ -17,8 +17,8 @@ from llm_assets.contract.link import Link, Work
 from llm_assets.contract.snapshots import Snapshots
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
-from llm_assets.stages.dedup.exact import DedupParameters
 from llm_assets.stages.dedup.link import DedupedLink
+from llm_assets.stages.dedup.parameters import DedupParameters
 from llm_assets.stages.read.link import RawLink
 from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.tokenize.link import TokenizedLink

@@ -18,10 +18,12 @@ import pyarrow as pa
 
 from benchmarks.inside import Stopwatch, contend
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.clean.edit.line_edits import LineEdits, edit_lines
+from llm_assets.stages.clean.edit.line_edits import edit_lines
+from llm_assets.stages.clean.edit.parameters import LineEdits
 from llm_assets.stages.clean.judge import judge
 from llm_assets.stages.clean.measure.count import StopWords
-from llm_assets.stages.clean.measure.measure import WordSplit, measure
+from llm_assets.stages.clean.measure.measure import measure
+from llm_assets.stages.clean.measure.statistics import WordSplit
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
 from llm_assets.stages.clean.rules import RuleSet

@@ -25,8 +25,8 @@ from benchmarks.target import Options, Target
 from llm_assets.contract.documents import KeptDocuments
 from llm_assets.contract.stage import Disposition
 from llm_assets.contract.verdicts import JudgedDocuments
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA
-from llm_assets.stages.dedup.exact import VERDICT_SCHEMA
+from llm_assets.stages.clean.columns import CLEANED_SCHEMA
+from llm_assets.stages.dedup.columns import VERDICT_SCHEMA
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import Store
 from llm_assets.store.token_set import TokenSet

@@ -17,8 +17,8 @@ from llm_assets.project import Project
 from llm_assets.stages.clean.checks import CleanLimits
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
-from llm_assets.stages.dedup.exact import DedupParameters
 from llm_assets.stages.dedup.link import DedupedLink, DedupLimits
+from llm_assets.stages.dedup.parameters import DedupParameters
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.stages.pack.plan import PackParameters
 from llm_assets.stages.read.link import RawLink, ReadLimits

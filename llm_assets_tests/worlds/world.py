@@ -12,8 +12,8 @@ from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.link import Link, Outcome, Work
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
-from llm_assets.stages.dedup.exact import DedupParameters
 from llm_assets.stages.dedup.link import DedupedLink
+from llm_assets.stages.dedup.parameters import DedupParameters
 from llm_assets.stages.mix.link import MixedLink
 from llm_assets.stages.mix.plan import MixParameters
 from llm_assets.stages.pack.link import PackedLink

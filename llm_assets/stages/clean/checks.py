@@ -13,7 +13,7 @@ from pydantic import Field
 from llm_assets.contract.link import Check, Outcome, rate_outcome
 from llm_assets.contract.site import Limits
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.clean.findings import FINDINGS
+from llm_assets.stages.clean.columns import FINDINGS
 from llm_assets.stages.clean.measure.profile import Profile, language_shift, outliers, profile, statistics_shifts
 from llm_assets.store.documents import SnapshotFiles
 from llm_assets.store.ledger import Ledger

@@ -7,32 +7,17 @@ on a stored table without reading a text. How the columns are computed is the bu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from llm_assets.kernels.arrow import column
+from llm_assets.stages.clean.columns import SCORE_TYPE
 from llm_assets.stages.clean.judge import Verdicts, judge
 from llm_assets.stages.clean.language.language import CONFIDENCE, LANGUAGE, judge_language
-from llm_assets.stages.clean.measure.measure import STATISTICS_TYPE
+from llm_assets.stages.clean.measure.statistics import STATISTICS_TYPE
 from llm_assets.stages.clean.parameters import CleanParameters
-from llm_assets.stages.clean.pii.apply import COUNTS_TYPE
-
-SCORE_TYPE: Final = pa.struct([("statistic", pa.large_string()), ("value", pa.float64())])
-
-FINDINGS: Final = (
-    column("statistics", STATISTICS_TYPE, "numbers measured of the text as cleaning left it"),
-    column(LANGUAGE, pa.large_string(), "language that the model finds likeliest"),
-    column(CONFIDENCE, pa.float64(), "how sure the model is of the language, from 0 to 1"),
-    column("pii", COUNTS_TYPE, "spans of each kind of PII, before any was masked"),
-    column("scores", pa.list_(SCORE_TYPE), "hits of each blocklist and score of each quality model"),
-)
-"""The columns a verdict follows from. Of a document that could not be processed all are null; what a source does not
-look at is null in all its documents. `scores` holds the statistics whose names a source chooses: of its blocklists
-(`blocklist.<name>`, hits), models (`quality.<model>`, 0 to 1) and user's code (`custom.<name>`), the same ones in the
-same order in every row."""
+from llm_assets.stages.clean.pii.spans import COUNTS_TYPE
 
 
 def score_column(documents: int, scores: Mapping[str, npt.NDArray[np.float64]]) -> pa.ListArray:

@@ -24,11 +24,10 @@ from llm_assets.contract.site import Site, SourceStage
 from llm_assets.contract.stage import Disposition
 from llm_assets.stages.clean import VERSION
 from llm_assets.stages.clean.checks import CHECKS, CleanLimits, cleaned_outcomes
+from llm_assets.stages.clean.columns import CLEANED_SCHEMA
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.quality.link import QualityModelLink
-from llm_assets.stages.clean.quality.scorer import open_scorer
-from llm_assets.stages.clean.report import describe_cleaned
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanStage
+from llm_assets.stages.clean.version import stage_version
 from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, partition_name
@@ -80,7 +79,7 @@ class CleanedLink(DocumentLink, SourceStage):
     @property
     @override
     def code_version(self) -> str:
-        return CleanStage(self.parameters).code_version
+        return stage_version(self.parameters)
 
     @property
     @override
@@ -99,6 +98,9 @@ class CleanedLink(DocumentLink, SourceStage):
 
     @override
     def make(self, work: Work) -> StagedSnapshot:
+        from llm_assets.stages.clean.quality.scorer import open_scorer
+        from llm_assets.stages.clean.stage import CleanStage
+
         documents = self.documents.documents_of(work.store, work.partition)
         files = _each_file(self.parameters, read_named)
         scorers = {each.name: open_scorer(each.load(work.store)) for each in self.models}
@@ -133,6 +135,8 @@ class CleanedLink(DocumentLink, SourceStage):
 
     @override
     def describe(self, staged: StagedSnapshot, store: Store) -> Description:
+        from llm_assets.stages.clean.report import describe_cleaned
+
         return describe_cleaned(staged, staged.size, staged.manifest.ledger, self.parameters)
 
 

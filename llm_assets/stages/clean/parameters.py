@@ -15,17 +15,13 @@ from llm_assets.contract.by_hash import SplitParameters
 from llm_assets.contract.stage import Parameters
 from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
 from llm_assets.stages.clean.custom import Edit, Statistic
-from llm_assets.stages.clean.edit.line_edits import LineEdits
-from llm_assets.stages.clean.edit.normalise import Form
-from llm_assets.stages.clean.edit.repair import Repairs
+from llm_assets.stages.clean.edit.parameters import Form, LineEdits, Repairs
 from llm_assets.stages.clean.language.language import Identifier, LanguageParameters
-from llm_assets.stages.clean.measure.count import StopWords
-from llm_assets.stages.clean.measure.measure import STATISTICS_TYPE, WordSplit
+from llm_assets.stages.clean.measure.statistics import STATISTICS_TYPE, WordSplit
 from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
 from llm_assets.stages.clean.pii.spans import PATTERN_KINDS
 from llm_assets.stages.clean.published_rules import C4, GOPHER_STOP_WORDS, FineWeb, GopherQuality, GopherRepetition
 from llm_assets.stages.clean.rules import Bound, Entry, Fraction, HasRules, LengthRule, Range, Rule, RuleSet
-from llm_assets.stages.clean.words.marks import words_of
 
 OTHER_LANGUAGES: Final = "*"
 """Among stop words by language, the list for languages that have none of their own."""
@@ -136,6 +132,8 @@ class CleanParameters(Parameters):
     @field_validator("stop_words")
     @classmethod
     def _countable(cls, words: tuple[str, ...] | dict[str, tuple[str, ...]]) -> object:
+        from llm_assets.stages.clean.measure.count import StopWords  # late: few sources have words of their own
+
         for each in words.values() if isinstance(words, dict) else [words]:
             if not each:
                 raise ValueError("stop_words is empty: to judge without, set gopher_quality.min_stop_words to null")
@@ -171,6 +169,8 @@ class CleanParameters(Parameters):
     @model_validator(mode="after")
     def _stop_words_occur(self) -> Self:
         if self.words == "punctuation":
+            from llm_assets.stages.clean.words.marks import words_of  # late: the kernels of words come with it
+
             lists = self.stop_words.values() if isinstance(self.stop_words, dict) else [self.stop_words]
             split = {word: words for each in lists for word in each if (words := words_of(word)) != [word]}
             for word, words in split.items():

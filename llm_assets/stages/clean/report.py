@@ -19,11 +19,11 @@ from llm_assets.contract.histograms import Histogram, ValueRange
 from llm_assets.contract.link import Description
 from llm_assets.contract.samples import SAMPLE_ROWS, sample_rows
 from llm_assets.contract.stage import Disposition
+from llm_assets.stages.clean.columns import CLEANED_SCHEMA
 from llm_assets.stages.clean.findings import columns_of, numbers
 from llm_assets.stages.clean.language.language import LANGUAGE
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.rules import Rule
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA
 from llm_assets.store.documents import SnapshotFiles
 from llm_assets.store.ledger import Ledger
 

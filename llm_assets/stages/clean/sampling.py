@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 from llm_assets.contract.by_hash import Hashes, combined_strata, hashes, quantile_strata, stratified_sample
 from llm_assets.contract.stage import Disposition
 from llm_assets.errors import LlmAssetsError
+from llm_assets.stages.clean.columns import CLEANED_SCHEMA
 from llm_assets.stages.clean.findings import columns_of, numbers
 from llm_assets.stages.clean.parameters import CleanParameters
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA
 from llm_assets.store.documents import SnapshotFiles
 
 SAMPLE_SCHEMA: Final = pa.schema(

@@ -21,59 +21,31 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from llm_assets.contract.by_hash import assign
-from llm_assets.contract.stage import Disposition, StageOutput, code_version
-from llm_assets.kernels.arrow import byte_lengths, column
-from llm_assets.kernels.unicode_classes import UNICODE_VERSION
-from llm_assets.stages.clean import VERSION
-from llm_assets.stages.clean.blocklist.blocklists import LABELS_TYPE, Blocklists, labels
+from llm_assets.contract.stage import Disposition, StageOutput
+from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.stages.clean.blocklist.blocklists import Blocklists, labels
+from llm_assets.stages.clean.columns import CARRIED, CLEANED_SCHEMA, CONTENT_HASH_BYTES, FINDINGS
 from llm_assets.stages.clean.custom import documents_of, edited, measured
 from llm_assets.stages.clean.edit.line_edits import edit_lines
 from llm_assets.stages.clean.edit.normalise import normalise, normalise_text
 from llm_assets.stages.clean.edit.repair import repair
-from llm_assets.stages.clean.findings import FINDINGS, score_column, verdicts
+from llm_assets.stages.clean.findings import score_column, verdicts
 from llm_assets.stages.clean.judge import REASONS_TYPE, Verdicts
-from llm_assets.stages.clean.language.language import LANGUAGE, Identifier, bundled_digest
+from llm_assets.stages.clean.language.language import LANGUAGE, Identifier
 from llm_assets.stages.clean.measure.count import StopWords
 from llm_assets.stages.clean.measure.measure import measure
 from llm_assets.stages.clean.parameters import OTHER_LANGUAGES, CleanParameters
 from llm_assets.stages.clean.pii.apply import PiiResult, apply
 from llm_assets.stages.clean.quality.contract import Scorer
 from llm_assets.stages.clean.texts import text_buffers
+from llm_assets.stages.clean.version import stage_version
 from llm_assets.store.ledger import Count, Ledger
-
-CONTENT_HASH_BYTES: Final = 16
-_HASH: Final = pa.binary(CONTENT_HASH_BYTES)
 
 PROCESSING_ERROR: Final = "processing_error"
 """What documents that no engine could process are quarantined for."""
 
 _PROCESSING_ERRORS: Final = (ValueError, RuntimeError, ArithmeticError, LookupError)
 _URL: Final = "$.url"
-
-_CARRIED: Final = (
-    column("doc_id", pa.binary(16), "the document, as in `raw`", nullable=False),
-    column("id", pa.large_string(), "the record's own id; null where it has none"),
-    column("text", pa.large_string(), "the text as cleaning left it; in quarantine as it came", nullable=False),
-    column("metadata", pa.large_string(), "all other fields of the record: a JSON object with sorted keys"),
-    column("file", pa.large_string(), "landed file, below the snapshot's folder", nullable=False),
-    column("record", pa.int64(), "number of the record in its file, from 1", nullable=False),
-    column("byte_offset", pa.int64(), "where the record begins in the decompressed file, where that is known"),
-)
-
-CLEANED_SCHEMA: Final = pa.schema(
-    [
-        *_CARRIED,
-        column("content_hash", _HASH, "first 16 bytes of the BLAKE3 of the text in UTF-8", nullable=False),
-        *FINDINGS,
-        column("labels", LABELS_TYPE, "the blocklists with too many hits"),
-        column("split", pa.large_string(), "the split it belongs to; null where the source has none"),
-        column("fold", pa.int32(), "its fold of a cross-validation; null where the source has none"),
-        column("shard", pa.int32(), "its shard by the hash of its id; null where the source has none"),
-        column("reasons", REASONS_TYPE, "every rule that it breaks, with value and threshold", nullable=False),
-        column("error", pa.large_string(), "why it could not be processed; null but in quarantine"),
-    ]
-)
-"""Columns of a cleaned row. Of a document in quarantine all that is measured is null."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +61,8 @@ class CleanStage:
 
     @property
     def code_version(self) -> str:
-        """Of the code and its parameters, the running Python's Unicode tables and the bundled language model."""
-        language = self.parameters.language
-        model = f"-lid{bundled_digest()}" if language is not None and language.model is None else ""
-        return code_version(f"{VERSION}-unicode{UNICODE_VERSION}{model}", self.parameters)
+        """`stage_version` of the parameters."""
+        return stage_version(self.parameters)
 
     @property
     def schema(self) -> pa.Schema:
@@ -111,8 +81,8 @@ class CleanStage:
         """
         _ = self._identifier, self._blocklists
         for batch in part:
-            columns = {each.name: _column(batch, each) for each in _CARRIED}
-            carried = pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(_CARRIED))
+            columns = {each.name: _column(batch, each) for each in CARRIED}
+            carried = pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(CARRIED))
             try:
                 yield self._clean(carried)
             except _PROCESSING_ERRORS:

@@ -15,30 +15,14 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from llm_assets.contract.stage import Disposition, Parameters, StageOutput, code_version
-from llm_assets.kernels.arrow import byte_lengths, column
-from llm_assets.stages.dedup import VERSION
+from llm_assets.contract.stage import Disposition, StageOutput
+from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.stages.dedup.columns import VERDICT_SCHEMA
+from llm_assets.stages.dedup.parameters import DedupParameters, stage_version
 from llm_assets.store.ledger import Count, Ledger
 
 DUPLICATE = "exact_duplicate"
-
-VERDICT_SCHEMA = pa.schema(
-    [
-        column("doc_id", pa.binary(16), "the document, as in `raw`"),
-        column("file", pa.large_string(), "landed file, below the snapshot's folder"),
-        column("record", pa.int64(), "number of the record in its file, from 1"),
-        column("kept", pa.bool_(), "whether the document stays"),
-        column("partner_doc_id", pa.binary(16), "the earlier document that it is a copy of; null where it stays"),
-        column("partner_snapshot", pa.large_string(), "snapshot of that earlier document"),
-        column("similarity", pa.float64(), "how similar the two are, from 0 to 1"),
-    ]
-)
-"""One row per cleaned document, in the same order. The partner is the earlier document that it equals. Copies with
-the same id of their own have the same `doc_id`: file and record tell them apart."""
-
-
-class DedupParameters(Parameters):
-    """Exact deduplication has nothing to choose."""
+HASH_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -72,6 +56,12 @@ def binary_series(column: pa.ChunkedArray) -> pl.Series:
     return pl.Series(values=pl.from_arrow(column.cast(pa.large_binary())), dtype=pl.Binary)
 
 
+def hash_frame(batches: Iterable[pa.RecordBatch]) -> pl.DataFrame:
+    """The column `content_hash` of batches."""
+    hashes = pa.chunked_array([batch["content_hash"] for batch in batches], pa.binary(HASH_BYTES))
+    return pl.DataFrame({"content_hash": binary_series(hashes)})
+
+
 @dataclass(frozen=True)
 class DedupPart:
     """One part of the cleaned snapshot: its batches, the snapshot's name, the place of its first document."""
@@ -88,15 +78,10 @@ class DedupStage:
     parameters: DedupParameters
     index: ContentIndex
 
-    @staticmethod
-    def version(parameters: DedupParameters) -> str:
-        """Code version of the stage, whatever the index."""
-        return code_version(VERSION, parameters)
-
     @property
     def code_version(self) -> str:
         """See `Stage`."""
-        return self.version(self.parameters)
+        return stage_version(self.parameters)
 
     @property
     def schema(self) -> pa.Schema:

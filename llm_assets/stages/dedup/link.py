@@ -6,12 +6,11 @@ changes or comes late, this one's inputs have changed: it is stale and is judged
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
-import polars as pl
 import pyarrow as pa
 from pydantic import Field
 from typing_extensions import override
@@ -30,19 +29,15 @@ from llm_assets.contract.link import (
 from llm_assets.contract.site import Limits, Site, SourceStage
 from llm_assets.contract.stage import Disposition
 from llm_assets.contract.verdicts import VerdictLink
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA
-from llm_assets.stages.dedup.exact import (
-    VERDICT_SCHEMA,
-    ContentIndex,
-    DedupParameters,
-    DedupPart,
-    DedupStage,
-    binary_series,
-)
+from llm_assets.stages.dedup.columns import VERDICT_SCHEMA
+from llm_assets.stages.dedup.parameters import DedupParameters, stage_version
 from llm_assets.stages.dedup.report import duplicate_samples
 from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
 from llm_assets.store.layout import Store
 from llm_assets.store.manifest import Input, Manifest, partition_name, split_name
+
+if TYPE_CHECKING:
+    from llm_assets.stages.dedup.exact import DedupPart
 
 NO_COPIES_KEPT = Check("no_copies_kept", "No two kept documents of this and all earlier snapshots have the same text.")
 EARLIER_COMPLETE = Check(
@@ -82,7 +77,7 @@ class DedupedLink(VerdictLink, SourceStage):
     @property
     @override
     def code_version(self) -> str:
-        return DedupStage.version(self.parameters)
+        return stage_version(self.parameters)
 
     @property
     @override
@@ -105,6 +100,8 @@ class DedupedLink(VerdictLink, SourceStage):
 
     @override
     def make(self, work: Work) -> StagedSnapshot:
+        from llm_assets.stages.dedup.exact import ContentIndex, DedupStage
+
         snapshots = self._judged_against(work.store, work.partition)
         judged, inputs = snapshots[-1], as_inputs(snapshot.manifest for snapshot in snapshots)
         stage = DedupStage(self.parameters, ContentIndex.build(_hashes(snapshots)))
@@ -142,15 +139,17 @@ class DedupedLink(VerdictLink, SourceStage):
 
     def _copies(self, staged: StagedSnapshot, store: Store) -> Outcome:
         """Recount by brute force: the hashes of what is kept, against those of all documents it was judged against."""
+        from llm_assets.stages.dedup.exact import hash_frame
+
         documents = self.joined(store, staged.manifest, staged)
         verdicts = staged.count(Disposition.VERDICT)
         judged = sum(batch.num_rows for batch in documents.judged.batches(["content_hash"]))
         if verdicts != judged:
             return Outcome(NO_COPIES_KEPT.name, False, f"{verdicts:,} verdicts cannot be of {judged:,} documents")
-        own = _hash_frame(documents.batches(["content_hash"]))
+        own = hash_frame(documents.batches(["content_hash"]))
         distinct = own.unique()
         for snapshot in self._earlier(staged.manifest, store):
-            earlier = _hash_frame(snapshot.batches(Disposition.KEPT, ["content_hash"]))
+            earlier = hash_frame(snapshot.batches(Disposition.KEPT, ["content_hash"]))
             distinct = distinct.join(earlier, on="content_hash", how="anti")
         copies = own.height - distinct.height
         return Outcome(
@@ -193,17 +192,14 @@ class DedupedLink(VerdictLink, SourceStage):
         )
 
 
-def _hash_frame(batches: Iterable[pa.RecordBatch]) -> pl.DataFrame:
-    table = pa.Table.from_batches(batches, pa.schema([CLEANED_SCHEMA.field("content_hash")]))
-    return pl.DataFrame({"content_hash": binary_series(table["content_hash"])})
-
-
 def _hashes(snapshots: Sequence[CommittedSnapshot]) -> Iterator[tuple[str, pa.Table]]:
     for snapshot in snapshots:
         yield snapshot.manifest.partition, snapshot.table(Disposition.KEPT, ["content_hash", "doc_id"])
 
 
 def _parts(judged: CommittedSnapshot, name: str) -> list[DedupPart]:
+    from llm_assets.stages.dedup.exact import DedupPart
+
     parts: list[DedupPart] = []
     place = 0
     for part in judged.parts:

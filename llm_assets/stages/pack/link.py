@@ -36,10 +36,9 @@ from llm_assets.contract.shard_partition import (
 )
 from llm_assets.contract.site import Site, SourceStage
 from llm_assets.contract.stage import code_version
-from llm_assets.kernels.arrow import column
 from llm_assets.stages.pack import VERSION
+from llm_assets.stages.pack.columns import ORIGIN_SCHEMA, PROVENANCE_SCHEMA
 from llm_assets.stages.pack.plan import PackParameters, RowPlan, plan_rows
-from llm_assets.stages.pack.recount import ORIGIN, Recount
 from llm_assets.stages.pack.rows import DocumentTokens, document_lengths, gather_rows
 from llm_assets.stages.pack.statistics import PackStatistics
 from llm_assets.stages.tokenize.encode import FrozenTokenizer
@@ -61,19 +60,6 @@ NOTHING_LOST = Check(
     "Every token of every document is in the rows once, where provenance says; none is split that fits in a row.",
 )
 ROWS_FULL = Check("rows_full", f"At least {MIN_FILL:.0%} of the room in the rows holds tokens.", blocking=False)
-
-PROVENANCE_SCHEMA = pa.schema(
-    [
-        column("row", pa.int64(), "row that the piece is in"),
-        column("start", pa.int32(), "place of its first token in the row"),
-        column("length", pa.int32(), "tokens of the piece"),
-        column("doc_id", pa.binary(16), "the document, as in `raw`"),
-        column("document_start", pa.int64(), "tokens of the document that went before the piece"),
-        column("file", pa.large_string(), "landed file, below the snapshot's folder"),
-        column("record", pa.int64(), "number of the record in its file, from 1"),
-    ]
-)
-"""Columns of the provenance of rows, a record for each piece of a document."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +171,8 @@ class PackedLink(Link[StagedShards], SourceStage):
 
     @override
     def check(self, staged: StagedShards, store: Store) -> Iterator[Outcome]:
+        from llm_assets.stages.pack.recount import Recount
+
         manifest, ledger = staged.manifest, staged.manifest.ledger
         tokens = sum(int(lengths.lengths.sum()) for lengths in all_lengths(staged.shards))
         written = {"tokens": (tokens, ledger.kept.tokens), "rows": (staged.shards.rows, ledger.output.rows)}
@@ -228,11 +216,8 @@ class _Documents:
     def of(tokens: TokenSet) -> _Documents:
         batches = [batch for batch in tokens.batches() if batch.num_rows]
         parts = [_part(batch["input_ids"]) for batch in batches]
-        origin = pa.Table.from_batches([batch.select(ORIGIN) for batch in batches], _ORIGIN_SCHEMA)
+        origin = pa.Table.from_batches([batch.select(ORIGIN_SCHEMA.names) for batch in batches], ORIGIN_SCHEMA)
         return _Documents(parts, concatenated([part.lengths for part in parts]), origin)
-
-
-_ORIGIN_SCHEMA = pa.schema([PROVENANCE_SCHEMA.field(name) for name in ORIGIN])
 
 
 def _part(column: pa.LargeListArray) -> DocumentTokens:

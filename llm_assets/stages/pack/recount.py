@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from llm_assets.contract.shard_partition import ROWS_PER_READ, read_provenance
 from llm_assets.kernels.kernel import kernel
+from llm_assets.stages.pack.columns import ORIGIN_SCHEMA
 from llm_assets.stages.pack.plan import RowPlan
 from llm_assets.stages.pack.rows import DocumentTokens
 from llm_assets.stages.pack.statistics import PackStatistics
 from llm_assets.store.shards.shard_set import ShardSet
 
-ORIGIN = ["doc_id", "file", "record"]
-"""Columns that identify a document, in provenance and in the token set."""
+_ORIGIN = ORIGIN_SCHEMA.names
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Recount:
 
     @classmethod
     def of(cls, shards: ShardSet, parts: list[DocumentTokens], origin: pa.Table) -> Self:
-        """Recount a set. `parts` are the tokens of all documents, `origin` their `ORIGIN` columns, in order."""
+        """Recount a set. `parts` are the tokens of all documents, `origin` their `ORIGIN_SCHEMA` columns, in order."""
         written = read_provenance(shards).sort_by([("row", "ascending"), ("start", "ascending")])
         document, row = _documents_of(written, origin), written["row"].to_numpy()
         known = (document >= 0) & (row >= 0) & (row < shards.rows)
@@ -65,8 +65,10 @@ class Recount:
 
 def _documents_of(written: pa.Table, origin: pa.Table) -> NDArray[np.int64]:
     """Index of each piece's document in the token set; -1 where it is not there."""
-    documents = _frame(origin.select(ORIGIN)).with_row_index("document")
-    found = _frame(written.select(ORIGIN)).join(documents, on=ORIGIN, how="left", maintain_order="left", validate="m:1")
+    documents = _frame(origin.select(_ORIGIN)).with_row_index("document")
+    found = _frame(written.select(_ORIGIN)).join(
+        documents, on=_ORIGIN, how="left", maintain_order="left", validate="m:1"
+    )
     return found["document"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 

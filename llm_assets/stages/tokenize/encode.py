@@ -10,19 +10,20 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import awkward as ak
-import gigatoken
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from tokenizers import Tokenizer
 
 from llm_assets.errors import LlmAssetsError
 from llm_assets.kernels.arrow import byte_lengths, string_buffers
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.token_schema import token_schema
+
+if TYPE_CHECKING:  # these libraries are imported where they are used: who only asks what is up to date does without
+    import gigatoken
+    from tokenizers import Tokenizer
 
 
 class TokenizerError(LlmAssetsError, ValueError):
@@ -72,6 +73,8 @@ class FrozenTokenizer:
 
         The vocabulary keeps their entries, which no merge can reach. Raises TokenizerError.
         """
+        import gigatoken
+
         description = json.loads(self.json_text)
         description["added_tokens"] = [token for token in description.get("added_tokens", []) if not token["special"]]
         description["post_processor"] = None
@@ -91,6 +94,8 @@ class FrozenTokenizer:
 
         Returns offsets int64 [texts + 1] and ids uint32 [total].
         """
+        import awkward as ak
+
         offsets, content = string_buffers(texts)
         strings = ak.contents.ListOffsetArray(
             ak.index.Index64(offsets),
@@ -116,6 +121,8 @@ class FrozenTokenizer:
 
 
 def _parsed(json_text: str) -> Tokenizer:
+    from tokenizers import Tokenizer
+
     try:
         description = json.loads(json_text)
     except json.JSONDecodeError as error:

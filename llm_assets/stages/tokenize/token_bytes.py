@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from llm_assets.errors import LlmAssetsError
 
@@ -31,6 +30,8 @@ def token_bytes(json_text: str, vocabulary_size: int) -> npt.NDArray[np.int64]:
     Of byte-level tokenizers (each character of a token is a byte; Radford et al. 2019) and of those with spaces written
     as ▁ (Kudo and Richardson 2018), with or without tokens for single bytes. Raises UnknownBytesError for others.
     """
+    from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_str(json_text)
     kinds = set(_decoders(json.loads(json_text)["decoder"] or {}))
     if not kinds & {"ByteLevel", "ByteFallback", "Metaspace"}:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from llm_assets.kernels.arrow import byte_lengths
 
 
 def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int, special_tokens: list[str]) -> str:
     """Text of the `tokenizer.json` (Sennrich et al. 2016 on bytes, pre-tokenized as GPT-2 does)."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

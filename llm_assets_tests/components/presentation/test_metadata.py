@@ -12,10 +12,10 @@ from llm_assets.components.presentation.metadata import column_schema, ledger_ta
 from llm_assets.contract.histograms import Histogram, ValueRange
 from llm_assets.contract.link import Description
 from llm_assets.kernels.arrow import column
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA
-from llm_assets.stages.dedup.exact import VERDICT_SCHEMA
+from llm_assets.stages.clean.columns import CLEANED_SCHEMA
+from llm_assets.stages.dedup.columns import VERDICT_SCHEMA
 from llm_assets.stages.mix.version.provenance import MIX_PROVENANCE_SCHEMA
-from llm_assets.stages.pack.link import PROVENANCE_SCHEMA
+from llm_assets.stages.pack.columns import PROVENANCE_SCHEMA
 from llm_assets.stages.read.stage import RAW_SCHEMA
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest

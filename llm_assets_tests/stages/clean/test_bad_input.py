@@ -14,8 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.clean.edit.line_edits import LineEdits
-from llm_assets.stages.clean.edit.repair import Repairs
+from llm_assets.stages.clean.edit.parameters import LineEdits, Repairs
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherRepetition
 from llm_assets.stages.clean.stage import CleanStage

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.clean.findings import FINDINGS, numbers, score_column, scores_of, verdicts
+from llm_assets.stages.clean.columns import FINDINGS
+from llm_assets.stages.clean.findings import numbers, score_column, scores_of, verdicts
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.stage import CleanStage
 from llm_assets_tests.stages.clean.odd_text import odd_texts, raw_batch

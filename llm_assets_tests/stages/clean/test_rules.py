@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from llm_assets.stages.clean.measure.measure import STATISTICS
+from llm_assets.stages.clean.measure.statistics import STATISTICS
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherQuality, GopherRepetition
 from llm_assets.stages.clean.rules import Bound, LengthRule, Rule, RuleSet

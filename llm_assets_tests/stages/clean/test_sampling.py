@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_assets.contract.stage import Disposition
+from llm_assets.stages.clean.columns import CLEANED_SCHEMA
 from llm_assets.stages.clean.sampling import CATEGORIES, SAMPLE_SCHEMA, Sampling, SamplingError, draw
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA
 from llm_assets.store.documents import SnapshotFiles
 from llm_assets_tests.worlds.cleaned_world import CleanedWorld, mixed_texts
 

@@ -19,13 +19,13 @@ from pydantic import ValidationError
 from llm_assets.contract.by_hash import SplitParameters
 from llm_assets.contract.stage import Disposition, Stage, StageOutput
 from llm_assets.stages.clean.blocklist.entries import BlocklistError
-from llm_assets.stages.clean.edit.line_edits import LineEdits
-from llm_assets.stages.clean.edit.repair import Repairs
+from llm_assets.stages.clean.columns import CLEANED_SCHEMA
+from llm_assets.stages.clean.edit.parameters import LineEdits, Repairs
 from llm_assets.stages.clean.parameters import CleanParameters, QualityScore
 from llm_assets.stages.clean.pii.parameters import PiiParameters
 from llm_assets.stages.clean.published_rules import C4, FineWeb, GopherQuality, GopherRepetition
 from llm_assets.stages.clean.rules import LengthRule, Range
-from llm_assets.stages.clean.stage import CLEANED_SCHEMA, CleanStage
+from llm_assets.stages.clean.stage import CleanStage
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets_tests.stages.clean.odd_text import odd_text, raw_batch, real_data
 

@@ -8,14 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.dedup.exact import (
-    DUPLICATE,
-    VERDICT_SCHEMA,
-    ContentIndex,
-    DedupParameters,
-    DedupPart,
-    DedupStage,
-)
+from llm_assets.stages.dedup.columns import VERDICT_SCHEMA
+from llm_assets.stages.dedup.exact import DUPLICATE, ContentIndex, DedupPart, DedupStage
+from llm_assets.stages.dedup.parameters import DedupParameters, stage_version
 from llm_assets.store.ledger import Count, Ledger
 
 Corpus = dict[str, list[str]]
@@ -110,5 +105,5 @@ def test_bytes_are_counted() -> None:
 
 def test_the_code_version_is_that_of_the_parameters() -> None:
     stage = DedupStage(DedupParameters(), ContentIndex.build([("s", documents("s", ["a"]))]))
-    assert stage.code_version == DedupStage.version(DedupParameters())
+    assert stage.code_version == stage_version(DedupParameters())
     assert stage.schema == VERDICT_SCHEMA

@@ -10,14 +10,14 @@ from llm_assets_tests.worlds.world import World, jsonl, paragraphs
 
 def test_a_copy_is_shown_beside_its_partner(tmp_path: Path) -> None:
     world = World.below(tmp_path)
-    deduped = world.docs.tokenized.deduped
+    raw, cleaned, deduped = world.docs.lineage[:3]
     german = f"Über Straßen, Öl und 文字: {paragraphs(7, 8)[0]}"
     first, second = [*paragraphs(0, 3), german], [*paragraphs(3, 5), german, paragraphs(1, 2)[0], paragraphs(3, 4)[0]]
     world.land("docs", "2026-01", {"a.jsonl": jsonl(first)})
     world.land("docs", "2026-02", {"b.jsonl": jsonl(second[:3]), "c.jsonl": jsonl(second[3:])})
     for snapshot in ("2026-01", "2026-02"):
-        world.commit(deduped.cleaned.raw, snapshot)
-        world.commit(deduped.cleaned, snapshot)
+        world.commit(raw, snapshot)
+        world.commit(cleaned, snapshot)
     staged = world.make(deduped, "2026-02")
     described = deduped.describe(staged, world.store)
     samples = described.samples["duplicates"]
@@ -37,10 +37,10 @@ def test_a_copy_is_shown_beside_its_partner(tmp_path: Path) -> None:
 
 def test_of_many_copies_some_are_shown(tmp_path: Path) -> None:
     world = World.below(tmp_path)
-    deduped = world.docs.tokenized.deduped
+    raw, cleaned, deduped = world.docs.lineage[:3]
     world.land("docs", "2026-01", {"a.jsonl": jsonl([paragraphs(place % 4, place % 4 + 1)[0] for place in range(60)])})
-    world.commit(deduped.cleaned.raw, "2026-01")
-    world.commit(deduped.cleaned, "2026-01")
+    world.commit(raw, "2026-01")
+    world.commit(cleaned, "2026-01")
     samples = deduped.describe(world.make(deduped, "2026-01"), world.store).samples["duplicates"]
     records = [int(sample["document"].split(":")[1]) for sample in samples]
     assert len(samples) == SAMPLE_ROWS and records[0] == 5 and records[-1] == 60
@@ -49,7 +49,7 @@ def test_of_many_copies_some_are_shown(tmp_path: Path) -> None:
 
 
 def test_where_nothing_was_dropped_there_are_no_samples(world: World) -> None:
-    deduped = world.docs.tokenized.deduped
+    deduped = world.docs.lineage[2]
     staged = world.make(deduped, "2026-01")
     kept_all = staged.manifest.ledger.dropped == {}
     assert bool(deduped.describe(staged, world.store).samples["duplicates"]) is not kept_all

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,10 @@ from llm_assets.stages.clean.blocklist.entries import ListFile
 from llm_assets.stages.clean.blocklist.folding import folding
 from llm_assets.stages.clean.blocklist.parameters import Blocklist, require_distinct
 from llm_assets.stages.clean.blocklist.words import build_words, count_words
-from llm_assets.stages.clean.edit.normalise import Form, normalise
+from llm_assets.stages.clean.columns import LABELS_TYPE
+from llm_assets.stages.clean.edit.normalise import normalise
+from llm_assets.stages.clean.edit.parameters import Form
 from llm_assets.stages.clean.texts import text_buffers
-
-LABELS_TYPE: Final = pa.list_(pa.large_string())
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ import idna
 
 from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.blocklist.folding import is_letter
-from llm_assets.stages.clean.edit.normalise import Form, normalise_text
+from llm_assets.stages.clean.edit.normalise import normalise_text
+from llm_assets.stages.clean.edit.parameters import Form
 
 EntryT = TypeVar("EntryT")
 

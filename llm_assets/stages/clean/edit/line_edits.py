@@ -7,24 +7,22 @@ document is the rules' business.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
-from llm_assets.contract.stage import Parameters
 from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import LINE_BREAK, SPACE, class_table
 from llm_assets.kernels.utf8 import code_at, decode, start_before
+from llm_assets.stages.clean.edit.parameters import LineEdits
 from llm_assets.stages.clean.edit.phrases import POLICY
 from llm_assets.stages.clean.texts import text_buffers, texts_from
 from llm_assets.store.ledger import Count
 
 _Bytes = npt.NDArray[np.uint8]
 _Integers = npt.NDArray[np.int64]
-_Bound = Annotated[int | None, Field(ge=1)]
 
 _LINE_FEED, _CARRIAGE_RETURN = 0x0A, 0x0D
 _EXCLAMATION, _QUOTE, _APOSTROPHE, _DOT, _QUESTION = 0x21, 0x22, 0x27, 0x2E, 0x3F
@@ -40,31 +38,6 @@ _FIRST_CITATION: Final = 1 + len(POLICY)
 
 # Kinds of edit, in the order in which a line is tried; a dropped line counts for the first that drops it.
 _LONG_WORD, _CITATION, _NOT_TERMINAL, _FEW_WORDS, _JAVASCRIPT, _POLICY, _STRIP, _KEPT = range(8)
-
-
-class LineEdits(Parameters):
-    """What becomes of the lines of a text, those of `str.splitlines`; all off by default.
-
-    The rules of C4: Raffel et al. 2020, arXiv:1910.10683, section 2.2, and its code, which adds the policy lines, the
-    longest word and the citations; as datatrove 0.10.1 applies them, in this order. Where C4 has a value it is given:
-
-    - `max_word_length` (1000): a line with a longer word, in characters, is dropped.
-    - `citations`: "[edit]", "[citation needed]" and "[", digits, "]" are removed, the digits 0 to 9 and perhaps none.
-    - `terminal_punctuation`: a line whose last character, of what is left of it stripped, is none of . ? ! " ' is
-      dropped, and one that ends with "...".
-    - `min_words` (3): a line of fewer words, citations included, is dropped.
-    - `javascript`, `policy`: a line with that word, or a phrase of `phrases.POLICY`, in whatever case, is dropped.
-    - `strip`: lines are stripped of white space and end with "\\n", the text is stripped. Else lines that stay keep
-      their spaces and line breaks.
-    """
-
-    max_word_length: _Bound = None
-    citations: bool = False
-    terminal_punctuation: bool = False
-    min_words: _Bound = None
-    javascript: bool = False
-    policy: bool = False
-    strip: bool = False
 
 
 def edit_lines(texts: pa.LargeStringArray, edits: LineEdits) -> tuple[pa.LargeStringArray, dict[str, Count]]:

@@ -11,16 +11,15 @@ import sys
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from llm_assets.kernels.arrow import byte_lengths
+from llm_assets.stages.clean.edit.parameters import Form
 from llm_assets.stages.clean.texts import text_buffers
-
-Form = Literal["NFC", "NFKC", "none"]
 
 _MANY: Final = 32  # more marks on one letter than any language has
 

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ftfy.chardata import CHARMAP_ENCODINGS
 
-from llm_assets.contract.stage import Parameters
 from llm_assets.kernels.arrow import byte_lengths
 from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.unicode_classes import CODE_POINTS, LINE_BREAKS
 from llm_assets.kernels.utf8 import decode
+from llm_assets.stages.clean.edit.parameters import Repairs
 from llm_assets.stages.clean.texts import text_buffers, texts_from
 from llm_assets.store.ledger import Count
 
@@ -36,21 +36,6 @@ _KEEP, _TO_LINE_FEED, _DROP_CONTROL, _DROP_ZERO_WIDTH = range(4)
 _KINDS: Final = ("", "repair.line_breaks", "repair.control_characters", "repair.zero_width")
 _LINE_FEED, _CARRIAGE_RETURN, _SPACE, _SUBSTITUTE = 0x0A, 0x0D, 0x20, 0x1A
 _A_CIRCUMFLEX, _A_TILDE, _REPLACEMENT = 0xC2, 0xC3, 0xFFFD
-
-
-class Repairs(Parameters):
-    """What is repaired before Unicode normalisation; all off by default.
-
-    `mojibake`: UTF-8 that was decoded as some other encoding, as ftfy finds it, in lines that a cheap test suspects.
-    `line_breaks`: whatever `str.splitlines` splits at, "\\r\\n" included, becomes "\\n".
-    `control_characters`: those of category Cc are removed, but for the tab and what breaks a line.
-    `zero_width`: the characters of `ZERO_WIDTH` are removed.
-    """
-
-    mojibake: bool = False
-    line_breaks: bool = False
-    control_characters: bool = False
-    zero_width: bool = False
 
 
 def repair(texts: pa.LargeStringArray, repairs: Repairs) -> tuple[pa.LargeStringArray, dict[str, Count]]:

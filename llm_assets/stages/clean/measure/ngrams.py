@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
 from llm_assets.kernels.numbering import number_key, number_stretch, table_size
+from llm_assets.stages.clean.measure.statistics import DUPLICATE_SIZES, TOP_SIZES
 
 # Columns of the counts, each of one document. The n-grams are in ascending order of n.
 DISTINCT_WORDS: Final = 0
@@ -22,8 +23,6 @@ TOP_CHARACTERS: Final = 1  # of 2-, 3- and 4-grams
 DUPLICATE_CHARACTERS: Final = 4  # of 5- to 10-grams
 COLUMNS: Final = 10
 
-TOP_SIZES: Final = (2, 3, 4)
-DUPLICATE_SIZES: Final = (5, 6, 7, 8, 9, 10)
 _LAST_TOP_SIZE: Final = TOP_SIZES[-1]
 _LAST_SIZE: Final = DUPLICATE_SIZES[-1]
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from llm_assets.stages.clean.findings import numbers
 from llm_assets.stages.clean.language.language import LANGUAGE
-from llm_assets.stages.clean.pii.apply import COUNTS_TYPE
+from llm_assets.stages.clean.pii.spans import COUNTS_TYPE
 
 MAX_DOCUMENTS: Final = 200_000
 
@@ -61,7 +61,7 @@ class Shift:
 
 
 def profile(findings: Iterable[pa.RecordBatch], documents: int) -> Profile:
-    """The profile of that many documents, whose columns `findings.FINDINGS` come in batches."""
+    """The profile of that many documents, whose columns `columns.FINDINGS` come in batches."""
     every = max(1, math.ceil(documents / MAX_DOCUMENTS))
     seen = with_pii = 0
     languages: Counter[str] = Counter()

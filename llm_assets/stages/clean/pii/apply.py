@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from llm_assets.kernels.arrow import column
 from llm_assets.stages.clean.pii.find import find
 from llm_assets.stages.clean.pii.mask import mask
 from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
 from llm_assets.stages.clean.pii.presidio import find_with_presidio
-from llm_assets.stages.clean.pii.spans import KINDS, Kind, Spans, without_overlaps
+from llm_assets.stages.clean.pii.spans import COUNTS_TYPE, KINDS, Kind, Spans, without_overlaps
 from llm_assets.store.ledger import Count
-
-COUNTS_TYPE: Final = pa.struct([column(kind.value, pa.int32(), f"spans of kind {kind.value}") for kind in KINDS])
-"""Spans of each kind in a document, whatever became of them."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Literal, Self
 
-import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from llm_assets.contract.stage import Parameters
-from llm_assets.stages.clean.pii.find import find
 from llm_assets.stages.clean.pii.spans import KINDS, PATTERN_KINDS, Kind
 from llm_assets.stages.clean.rules import Bound, Rule
 
@@ -119,6 +117,10 @@ class PiiParameters(Parameters):
     @field_validator("placeholders")
     @classmethod
     def _inert(cls, placeholders: Mapping[Kind, str]) -> Mapping[Kind, str]:
+        import pyarrow as pa
+
+        from llm_assets.stages.clean.pii.find import find  # late: few sources have placeholders of their own
+
         for kind, text in placeholders.items():
             if not _PLACEHOLDER.fullmatch(text):
                 raise ValueError(f"the placeholder of {kind.value}, {text!r}, must stand in <>, [], {{}} or {{{{}}}}")

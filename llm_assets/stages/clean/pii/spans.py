@@ -15,6 +15,9 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from llm_assets.kernels.arrow import column
 
 
 class Kind(StrEnum):
@@ -33,6 +36,9 @@ class Kind(StrEnum):
 
 KINDS: Final = tuple(Kind)
 """Kinds by their code: the number that stands for a kind in `Spans.kind` and in columns of counts."""
+
+COUNTS_TYPE: Final = pa.struct([column(kind.value, pa.int32(), f"spans of kind {kind.value}") for kind in KINDS])
+"""Spans of each kind in a document, whatever became of them."""
 
 PATTERN_KINDS: Final = tuple(kind for kind in KINDS if kind not in (Kind.PERSON, Kind.LOCATION))
 """The kinds that follow from how they are written; the others need a model of the language."""

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from llm_assets.contract.stage import Parameters
-from llm_assets.stages.clean.edit.normalise import Form
+from llm_assets.stages.clean.edit.parameters import Form
 
 
 class DrawParameters(Parameters):

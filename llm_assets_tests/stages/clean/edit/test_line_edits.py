@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.edit.line_edits import LineEdits, edit_lines
+from llm_assets.stages.clean.edit.line_edits import edit_lines
+from llm_assets.stages.clean.edit.parameters import LineEdits
 from llm_assets.stages.clean.edit.phrases import POLICY
 from llm_assets_tests.stages.clean.odd_text import column, odd_text
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.edit.normalise import Form, normalise, normalise_text
+from llm_assets.stages.clean.edit.normalise import normalise, normalise_text
+from llm_assets.stages.clean.edit.parameters import Form
 from llm_assets_tests.stages.clean.odd_text import column, odd_texts
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.edit.repair import ZERO_WIDTH, Repairs, repair, suspects
+from llm_assets.stages.clean.edit.parameters import Repairs
+from llm_assets.stages.clean.edit.repair import ZERO_WIDTH, repair, suspects
 from llm_assets.stages.clean.texts import text_buffers
 from llm_assets_tests.stages.clean.odd_text import column, odd_texts, real_data
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from llm_assets.kernels.unicode_classes import is_closing, is_symbol, is_terminal
 from llm_assets.stages.clean.edit.phrases import POLICY
 from llm_assets.stages.clean.measure.count import MAX_STOP_WORDS, StopWords
-from llm_assets.stages.clean.measure.measure import STATISTICS, STATISTICS_TYPE, WordSplit, measure
+from llm_assets.stages.clean.measure.measure import measure
+from llm_assets.stages.clean.measure.statistics import STATISTICS, STATISTICS_TYPE, WordSplit
 from llm_assets.stages.clean.published_rules import GOPHER_STOP_WORDS
 from llm_assets_tests.stages.clean.odd_text import LETTERS, MARKS, column, odd_text, odd_texts, real_data
 from llm_assets_tests.stages.clean.plain_words import plain_words

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_assets.contract.stage import Disposition
-from llm_assets.stages.clean.findings import FINDINGS
+from llm_assets.stages.clean.columns import FINDINGS
 from llm_assets.stages.clean.measure import profile as module
 from llm_assets.stages.clean.measure.profile import Profile, language_shift, outliers, profile, statistics_shifts
 from llm_assets.stages.clean.parameters import CleanParameters

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_assets.stages.clean.pii.apply import COUNTS_TYPE, apply
+from llm_assets.stages.clean.pii.apply import apply
 from llm_assets.stages.clean.pii.parameters import Action, PiiParameters
-from llm_assets.stages.clean.pii.spans import KINDS, PATTERN_KINDS, Kind
+from llm_assets.stages.clean.pii.spans import COUNTS_TYPE, KINDS, PATTERN_KINDS, Kind
 from llm_assets.store.ledger import Count
 from llm_assets_tests.stages.clean.odd_text import column
 from llm_assets_tests.stages.clean.pii.oracle import everything, matches
