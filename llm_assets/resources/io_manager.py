@@ -62,7 +62,9 @@ class PartitionIOManager(dg.IOManager):
         return handles[keys[0]] if len(keys) == 1 else handles
 
     def _open(self, asset: str, partition: str) -> Any:
-        link = self._project.link(asset)
+        link = self._project.links.get(asset)
+        if link is None:
+            raise NotCommittedError(f"{asset} is no asset that this project declares", "name another io_manager_key")
         handle: Any = link.open(self._data_store.store, partition)
         if handle is None:
             name = partition_name(asset, partition)

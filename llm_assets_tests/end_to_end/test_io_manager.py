@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ import dagster as dg
 import pytest
 import torch
 
+from llm_assets.components.declared import load_project
 from llm_assets.contract.verdicts import JudgedDocuments
+from llm_assets.definitions import PROJECT
 from llm_assets.loader import TokenLoader
+from llm_assets.project import Project
 from llm_assets.resources.data_store import DataStore
 from llm_assets.resources.io_manager import NotCommittedError, PartitionIOManager
 from llm_assets.resources.loader import LoaderResource
+from llm_assets.stages.mix.link import MixedLink
+from llm_assets.stages.smoke_train.link import SmokeTrainLink, SmokeTrainParameters
 from llm_assets.store.documents import CommittedSnapshot
 from llm_assets.store.ledger import Ledger
 from llm_assets.store.manifest import Manifest
@@ -36,6 +42,8 @@ Take = Callable[..., Any]
 def take(demo: Demo) -> Take:
     """Run an asset downstream of another one; give what it got as its input."""
 
+    project = _with_smoke_train(load_project(PROJECT))
+
     def run(upstream: str, partition: str | None, definition: dg.PartitionsDefinition | None, keys: list[str]) -> Any:
         got: list[Any] = []
         source = dg.AssetSpec(dg.AssetKey(upstream.split("/")), partitions_def=definition)
@@ -49,7 +57,7 @@ def take(demo: Demo) -> Take:
         with dg.DagsterInstance.ephemeral() as instance:
             if isinstance(definition, dg.DynamicPartitionsDefinition):
                 instance.add_dynamic_partitions(str(definition.name), keys)
-            manager = PartitionIOManager(data_store=data_store, loader=loader)
+            manager = PartitionIOManager(project, data_store, loader)
             dg.materialize(
                 [source.with_io_manager_key("io_manager"), downstream],
                 instance=instance,
@@ -60,6 +68,14 @@ def take(demo: Demo) -> Take:
         return got[0]
 
     return run
+
+
+def _with_smoke_train(project: Project) -> Project:
+    """The demonstration, whose mixture asks for no report, with one."""
+    mixed = project.of_kind(MixedLink)["demo"]
+    smoke_train = SmokeTrainLink(mixed, SmokeTrainParameters())
+    links = {**project.links, smoke_train.asset: smoke_train}
+    return Project({asset: partial(links.__getitem__, asset) for asset in links})
 
 
 def _reads_with(manager: PartitionIOManager) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from llm_assets.definitions import default_resources
+from llm_assets.definitions import build_defs, load
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CachedShardSet
 from llm_assets.loader.fields import FIELDS
@@ -156,30 +156,36 @@ def test_a_configuration_that_no_loader_can_have_is_refused(shards: ShardSet, wr
         LoaderResource(**wrong).open(shards)
 
 
+def _resources(**given: Any) -> dict[str, Any]:
+    """The resources of the demonstration, some of them given."""
+    return dict(build_defs(given).resources or {})
+
+
 def test_a_loader_given_to_a_project_is_the_one_that_assets_get(tmp_path: Path, shards: ShardSet) -> None:
     """A downstream asset takes a mixture as its input, from the store and with the loader of its project."""
     root = tmp_path / "store"
-    (root / "mixtures/given").mkdir(parents=True)
-    (root / "mixtures/given/v1").symlink_to(shards.uri, target_is_directory=True)
+    (root / "mixtures/demo").mkdir(parents=True)
+    (root / "mixtures/demo/v1").symlink_to(shards.uri, target_is_directory=True)
     got: list[TokenLoader] = []
 
-    @dg.asset(ins={"loader": dg.AssetIn(["given", "mixed"])})
+    @dg.asset(ins={"loader": dg.AssetIn(["demo", "mixed"])})
     def trained(loader: TokenLoader) -> None:
         got.append(loader)
 
-    given = {"data_store": DataStore(root=str(root)), "loader": LoaderResource(batch_size=3, sequence_length=4)}
-    resources = default_resources(given=given)
-    manager: PartitionIOManager = resources["io_manager"]
-    versions = dg.DynamicPartitionsDefinition(name="given/versions")
+    store, loader = DataStore(root=str(root)), LoaderResource(batch_size=3, sequence_length=4)
+    definitions, project = load({"data_store": store, "loader": loader})
+    assert (definitions.resources or {})["loader"] is loader
+    manager = PartitionIOManager(project, store, loader)
+    versions = dg.DynamicPartitionsDefinition(name="demo/versions")
     context = dg.build_input_context(
-        asset_key=dg.AssetKey(["given", "mixed"]),
+        asset_key=dg.AssetKey(["demo", "mixed"]),
         asset_partitions_def=versions,
         asset_partition_key_range=dg.PartitionKeyRange("v1", "v1"),
         instance=_instance_with(versions),
     )
     trained(manager.load_input(context))
     assert next(iter(got[0]))["input_ids"].shape == (3, 4)
-    assert default_resources(given={"io_manager": 7})["io_manager"] == 7
+    assert _resources(io_manager=manager)["io_manager"] is manager
 
 
 def test_the_assets_and_ops_of_the_guide_train(tmp_path: Path, shards: ShardSet) -> None:
@@ -189,7 +195,7 @@ def test_the_assets_and_ops_of_the_guide_train(tmp_path: Path, shards: ShardSet)
     exec(compile(block, str(GUIDE), "exec"), names)
     for version in ("v1", "v2"):
         write(tmp_path / "mixtures/demo" / version, 101 if version == "v1" else 40)
-    resources = default_resources(given={"data_store": DataStore(root=str(tmp_path)), **names["resources"]})
+    resources = _resources(data_store=DataStore(root=str(tmp_path)), **names["resources"])
     versions = dg.DynamicPartitionsDefinition(name="demo/versions")
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions("demo/versions", ["v1", "v2"])
@@ -211,7 +217,7 @@ def outcome(returned: Any) -> dg.ExecuteInProcessResult:
     del trains.__annotations__["return"]  # as users write it: with `-> None` Dagster asks no IO manager
     trains = dg.op(trains)
 
-    @dg.job(resource_defs=default_resources())
+    @dg.job(resource_defs=_resources())
     def training() -> None:
         trains()
 
