@@ -29,7 +29,7 @@ _COUNTING_WORD: Final = re.compile(
 
 _CERTIFICATE_EXTENSIONS: Final = "2.5.29."  # the object identifiers of X.509 (RFC 5280, 4.2.1)
 _HEADING: Final = re.compile(rb"(?:\A|\n)\s*+\Z")
-_HEADING_GOES_ON: Final = re.compile(rb"\.(?:[ \t\n]|\xc2\xa0)")
+_HEADING_GOES_ON: Final = re.compile(rb"\.[ \t\n]")
 
 
 def _ipv4(match: re.Match[bytes]) -> Extent | None:
@@ -61,5 +61,5 @@ def _ipv6(match: re.Match[bytes]) -> Extent | None:
     return match.span() if is_public_v6(match[0].decode()) else None
 
 
-IPV4: Final = Pattern("ipv4", Kind.IP, _IPV4, _ipv4)
+IPV4: Final = Pattern("ipv4", Kind.IP, _IPV4, _ipv4, of_numbers=True)
 IPV6: Final = Pattern("ipv6", Kind.IP, _IPV6, _ipv6)

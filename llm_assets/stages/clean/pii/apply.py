@@ -6,7 +6,7 @@ else it returns holds any of them: only counts. Rejecting documents and keeping 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,22 +43,26 @@ class PiiResult:
 def apply(texts: pa.LargeStringArray, parameters: PiiParameters) -> PiiResult:
     """Find every kind that has an action, and mask those to be masked; also those to drop, as rejects are stored too.
 
-    Of finds that overlap, the one whose kind has the stricter action remains, then the longest. Raises as `find` and
-    `find_with_presidio` do.
+    What is to be hidden is found as if nothing else were looked for, and what condemns a document too, wherever it
+    lies. Raises as `find` and `find_with_presidio` do.
     """
-    spans = _find(texts, parameters)
     hidden = parameters.kinds(Action.MASK, Action.DROP)
+    spans = _find(texts, parameters, [hidden, parameters.kinds(Action.FLAG)])
     placeholders = {kind: parameters.placeholder(kind) for kind in hidden}
-    counts = spans.counts(len(texts))
     masked = mask(texts, spans.of_kinds(hidden), placeholders)
-    return PiiResult(masked, counts, _edits(spans, counts, parameters.kinds(Action.MASK)))
+    counts = spans.counts(len(texts))
+    edits = _edits(spans, counts, parameters.kinds(Action.MASK))
+    condemning = parameters.kinds(Action.DROP)
+    if condemning and condemning != hidden:
+        codes = [KINDS.index(kind) for kind in condemning]
+        counts[:, codes] = _find(texts, parameters, [condemning]).counts(len(texts))[:, codes]
+    return PiiResult(masked, counts, edits)
 
 
-def _find(texts: pa.LargeStringArray, parameters: PiiParameters) -> Spans:
-    wanted = parameters.kinds()
-    ranks = parameters.ranks()
+def _find(texts: pa.LargeStringArray, parameters: PiiParameters, ranks: Sequence[Sequence[Kind]]) -> Spans:
     if parameters.presidio is None:
         return find(texts, ranks)
+    wanted = {kind for kinds in ranks for kind in kinds}
     elsewhere = parameters.presidio.model_copy(
         update={"kinds": tuple(kind for kind in parameters.presidio.kinds if kind in wanted)}
     )

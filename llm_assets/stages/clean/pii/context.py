@@ -7,6 +7,7 @@ brackets, so the name of one ("<PHONE>") does not make a phone number of what fo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 _FENCES: Final = bytes.maketrans(b"<>[]{}", b"\0" * 6)
@@ -39,6 +40,9 @@ class Vocabulary:
     def __init__(self, spaced: str, unspaced: str = "") -> None:
         self._spaced = frozenset(word.encode() for word in spaced.split())
         self._unspaced = tuple(word.encode() for word in unspaced.split())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter({*self._spaced, *self._unspaced})
 
     def __contains__(self, word: bytes) -> bool:
         return word in self._spaced or any(part in word for part in self._unspaced if not word.isascii())

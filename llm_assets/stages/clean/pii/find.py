@@ -22,6 +22,7 @@ from llm_assets.stages.clean.pii import addresses, emails, numbers, phones, scan
 from llm_assets.stages.clean.pii.keys import SECRETS
 from llm_assets.stages.clean.pii.pattern import REACH, Pattern
 from llm_assets.stages.clean.pii.spans import KINDS, PATTERN_KINDS, Find, Kind, Spans, without_overlaps
+from llm_assets.stages.clean.pii.triggers import FIRST_LITERAL, Triggers
 from llm_assets.stages.clean.texts import text_buffers
 
 PATTERNS: tuple[Pattern, ...] = (
@@ -36,7 +37,7 @@ PATTERNS: tuple[Pattern, ...] = (
     phones.NATIONAL,
     *(secret.pattern for secret in SECRETS),
 )
-"""Every pattern, by the number of its candidate in `scan`."""
+"""Every pattern, by the number of its candidate in `triggers`."""
 
 _Integers = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
@@ -63,15 +64,15 @@ def find(texts: pa.LargeStringArray, ranks: Sequence[Sequence[Kind]] = (PATTERN_
 
 
 @cache
-def _triggers(kinds: frozenset[Kind]) -> scan.Triggers:
-    wanted = [code for code in range(scan.FIRST_LITERAL) if PATTERNS[code].kind in kinds]
+def _triggers(kinds: frozenset[Kind]) -> Triggers:
+    wanted = [code for code in range(FIRST_LITERAL) if PATTERNS[code].kind in kinds]
     literals = [
         (prefix.encode(), code)
-        for code, secret in enumerate(SECRETS, scan.FIRST_LITERAL)
+        for code, secret in enumerate(SECRETS, FIRST_LITERAL)
         for prefix in secret.prefixes
         if secret.pattern.kind in kinds
     ]
-    return scan.Triggers.of(wanted, literals)
+    return Triggers.of(wanted, literals, phones.LABELS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class _Part:
     documents: _Integers
     rows: _Integers
 
-    def cut_out(self, triggers: scan.Triggers) -> tuple[list[Find], list[_Part]]:
+    def cut_out(self, triggers: Triggers) -> tuple[list[Find], list[_Part]]:
         """Finds, by their rows, of which no two overlap, and what is left: in documents that had some, these are NULs.
 
         That is all there is, and then what becomes possible next to what was found, and so on.
@@ -115,7 +116,7 @@ class _Part:
         documents = np.stack([stops - (before[:, 1] - before[:, 0]), stops], axis=1)
         return copied, _Part(seen, documents, self.rows[chosen])
 
-    def _matches(self, where: _Integers, ranges: _Integers, triggers: scan.Triggers) -> Iterator[Find]:
+    def _matches(self, where: _Integers, ranges: _Integers, triggers: Triggers) -> Iterator[Find]:
         """What matches in each range (int64[n, 2], into the data) of document `where` (int64[n]); some may overlap."""
         candidates = scan.scan(self.data, self.documents[where], ranges, triggers)
         whole, text, current, low = self.data.data, memoryview(b""), -1, 0

@@ -15,9 +15,6 @@ from llm_assets.stages.clean.pii.countries import IBAN_LENGTHS
 from llm_assets.stages.clean.pii.pattern import Extent, Pattern
 from llm_assets.stages.clean.pii.spans import Kind
 
-SEPARATOR: Final = rb"(?:[ -]|\xc2\xa0|\xe2\x80[\x90-\x93\xaf])"
-"""Between groups of digits: a space or a hyphen, also U+00A0, U+2010 to U+2013 and U+202F."""
-
 _NOT_WITHIN: Final = rb"(?<![A-Za-z0-9_.+])(?<![0-9],)(?<![A-Za-z0-9_][-/])"
 _NOT_BEFORE: Final = rb"(?![A-Za-z0-9_]|[.,-][0-9])"
 
@@ -73,16 +70,16 @@ _ISSUERS: Final = (
 _CARD: Final = re.compile(
     rb"%b(?:"
     rb"[0-9]{12,19}+"
-    rb"|[0-9]{4}(?P<by>%b)[0-9]{4}(?P=by)[0-9]{4}(?P=by)[0-9]{4}(?:(?P=by)[0-9]{3})?+"
-    rb"|[0-9]{4}(?P<of>%b)[0-9]{6}(?P=of)[0-9]{4,5}+"
-    rb")%b(?!(?:(?P=by)|(?P=of))[0-9])" % (_NOT_WITHIN, SEPARATOR, SEPARATOR, _NOT_BEFORE)
+    rb"|[0-9]{4}(?P<by>[ -])[0-9]{4}(?P=by)[0-9]{4}(?P=by)[0-9]{4}(?:(?P=by)[0-9]{3})?+"
+    rb"|[0-9]{4}(?P<of>[ -])[0-9]{6}(?P=of)[0-9]{4,5}+"
+    rb")%b(?!(?:(?P=by)|(?P=of))[0-9])" % (_NOT_WITHIN, _NOT_BEFORE)
 )
 _CARD_WORDS: Final = context.Vocabulary(
     "card cards cc credit debit visa mastercard maestro amex diners discover jcb rupay unionpay"
     " karte kreditkarte kartennummer carte tarjeta cartão carta kaart karta карта карты карту",
     unspaced="卡号 卡號 カード",
 )
-_FOUR_DIGITS_BEFORE: Final = re.compile(rb"[0-9]{4}%b\Z" % SEPARATOR)
+_FOUR_DIGITS_BEFORE: Final = re.compile(rb"[0-9]{4}[ -]\Z")
 _NO_DIGITS: Final = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)
 
 
@@ -131,8 +128,7 @@ def _ssn(match: re.Match[bytes]) -> Extent | None:
 
 _IBAN: Final = re.compile(
     rb"(?<![A-Za-z0-9_])(?P<country>[A-Za-z]{2})[0-9]{2}"
-    rb"(?:[A-Za-z0-9]{11,29}+|(?P<by>%b)[A-Za-z0-9]{4}(?:(?P=by)[A-Za-z0-9]{4}){1,6}+(?:(?P=by)[A-Za-z0-9]{1,3}+)?)"
-    % SEPARATOR
+    rb"(?:[A-Za-z0-9]{11,29}+|(?P<by>[ -])[A-Za-z0-9]{4}(?:(?P=by)[A-Za-z0-9]{4}){1,6}+(?:(?P=by)[A-Za-z0-9]{1,3}+)?)"
 )
 
 
@@ -155,6 +151,6 @@ def _iban(match: re.Match[bytes]) -> Extent | None:
     return (start, stop) if number % 97 == 1 else None
 
 
-CARD: Final = Pattern("credit_card", Kind.CREDIT_CARD, _CARD, _card)
-SSN: Final = Pattern("us_ssn", Kind.US_SSN, _SSN, _ssn)
-IBAN: Final = Pattern("iban", Kind.IBAN, _IBAN, _iban)
+CARD: Final = Pattern("credit_card", Kind.CREDIT_CARD, _CARD, _card, of_numbers=True)
+SSN: Final = Pattern("us_ssn", Kind.US_SSN, _SSN, _ssn, of_numbers=True)
+IBAN: Final = Pattern("iban", Kind.IBAN, _IBAN, _iban, of_numbers=True)

@@ -70,9 +70,10 @@ class PiiParameters(Parameters):
     """What becomes of each kind of PII: `mask`, `drop`, `flag`, or null to leave it alone, not even counted.
 
     A document with several kinds to drop counts as dropped by the first, in the order of these fields. Of finds that
-    overlap, one to drop goes before one to mask, and that before one to flag; then the longest remains, and what
-    becomes of its kind becomes of all of it. Engine `patterns` finds every kind but `person` and `location`; engine
-    `presidio` leaves to presidio the kinds that `presidio.kinds` names, and the others to the patterns.
+    overlap, those to mask or to drop come before those to flag; then the longest remains, and what becomes of its
+    kind becomes of all of it. A kind to drop counts also within another's find. Engine `patterns` finds every kind
+    but `person` and `location`; engine `presidio` leaves to presidio the kinds that `presidio.kinds` names, and the
+    others to the patterns.
 
     `placeholders` overrides "<EMAIL>" and its like, kind by kind. A placeholder stands in brackets (<>, [], {} or
     {{}}): only then does masking a masked text change nothing.
@@ -104,11 +105,6 @@ class PiiParameters(Parameters):
         """A rule for each kind to drop: none of it may be there."""
         for kind in self.kinds(Action.DROP):
             yield Rule(f"pii.{kind.value}", f"pii.{kind.value}", Bound.AT_MOST, 0.0)
-
-    def ranks(self) -> tuple[tuple[Kind, ...], ...]:
-        """The kinds looked for by what becomes of them, the strictest first; ranks without a kind are left out."""
-        ranks = (self.kinds(action) for action in (Action.DROP, Action.MASK, Action.FLAG))
-        return tuple(kinds for kinds in ranks if kinds)
 
     def placeholder(self, kind: Kind) -> str:
         """What a span of the kind becomes."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from llm_assets.stages.clean.pii.spans import Kind
+from llm_assets.stages.clean.pii.typography import read_numbers
 
 REACH: Final = 320
 """Bytes. Further away than this, no text changes what a pattern makes of a position."""
@@ -33,15 +34,28 @@ def whole(match: re.Match[bytes]) -> Extent:
 class Pattern:
     """A way to write one kind of PII.
 
-    `accept` gets what `regex` matches and says which part of it is the span, or None where it is something else.
+    `accept` gets what `regex` matches and says which part of it is the span, or None where it is something else. Both
+    get numbers in ASCII if it is `of_numbers`, however they are set in the text.
     """
 
     name: str
     kind: Kind
     regex: re.Pattern[bytes]
     accept: Accept = whole
+    of_numbers: bool = False
 
     def at(self, text: bytes | memoryview, position: int) -> Extent | None:
         """The span whose match starts at this byte of a document, or None."""
+        if not self.of_numbers:
+            return self._at(text, position)
+        if 0x80 <= text[position] < 0xC0:
+            return None  # within a character
+        reading = read_numbers(text, position)
+        if reading is None:
+            return self._at(text, position)
+        extent = self._at(reading.text, reading.offset(position))
+        return None if extent is None else (reading.position(extent[0]), reading.position(extent[1]))
+
+    def _at(self, text: bytes | memoryview, position: int) -> Extent | None:
         match = self.regex.match(text, position)
         return None if match is None else self.accept(match)

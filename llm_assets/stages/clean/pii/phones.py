@@ -20,10 +20,7 @@ MIN_DIGITS: Final = 7
 MAX_DIGITS: Final = 15
 """Of a number with its calling code (E.164), and the fewest of one that a person has."""
 
-_SPACE: Final = rb"(?: |\xc2\xa0|\xe2\x80\xaf)"
-_HYPHEN: Final = rb"(?:-|\xe2\x80[\x90-\x93])"
-_SEPARATOR: Final = rb"(?:%b|%b|[./])" % (_SPACE, _HYPHEN)
-_GAP: Final = rb"\)?(?:%b?%b%b?|%b|[./])?\(?" % (_SPACE, _HYPHEN, _SPACE, _SPACE)
+_GAP: Final = rb"\)?(?: ?- ?|[ ./])?\(?"
 _EXTENSION: Final = rb"(?:[ ,;]{0,2}(?i:x|ext\.?|extension)[ .:]?[0-9]{1,6}(?![A-Za-z0-9_]))"
 _OUTSIDE: Final = rb"(?<![A-Za-z0-9_.+])(?<![A-Za-z0-9_][-/])"
 
@@ -48,7 +45,7 @@ def _sizes(number: bytes) -> list[int]:
 
 
 def _separators(number: bytes) -> set[int]:
-    """The ASCII ones, without parentheses."""
+    """Without parentheses."""
     return set(number).intersection(b" ./-")
 
 
@@ -92,9 +89,8 @@ def _international(match: re.Match[bytes]) -> Extent | None:
 
 
 _NORTH_AMERICAN: Final = re.compile(
-    rb"%b(?P<number>(?:1%b)?(?:\([2-9][0-9]{2}\)%b?[2-9][0-9]{2}%b[0-9]{4}"
-    rb"|(?:[2-9][0-9]{2}[ /-][2-9][0-9]{2}-|[2-9][0-9]{2}\.[2-9][0-9]{2}\.)[0-9]{4}))(?![.-][0-9])"
-    % (_OUTSIDE, _SEPARATOR, _SEPARATOR, _SEPARATOR)
+    rb"%b(?P<number>(?:1[ ./-])?(?:\([2-9][0-9]{2}\)[ ./-]?[2-9][0-9]{2}[ ./-][0-9]{4}"
+    rb"|(?:[2-9][0-9]{2}[ /-][2-9][0-9]{2}-|[2-9][0-9]{2}\.[2-9][0-9]{2}\.)[0-9]{4}))(?![.-][0-9])" % _OUTSIDE
 )
 
 
@@ -127,6 +123,9 @@ _OTHER_NUMBERS: Final = context.Vocabulary(
     "isbn issn doi order orders invoice id ids serial version model price usd eur ip port error code codes line"
 )
 _FILLERS: Final = context.Vocabulary("number numbers no nr num is are at on me us him her them to")
+LABELS: Final = frozenset([*_LABELS, *_FILLERS])
+"""The words, in lower case, one of which comes last before a number of one group."""
+
 _PLACES: Final = context.Vocabulary("office mobile cell fax home work tel phone landline desk direct")
 _PLACE_AFTER: Final = re.compile(rb"[ ,;:(/\\-]{1,3}([A-Za-z]+)")
 _LAST_DIGIT: Final = re.compile(rb".*[0-9]", re.DOTALL)
@@ -188,6 +187,6 @@ def _national(match: re.Match[bytes]) -> Extent | None:
     return None
 
 
-INTERNATIONAL: Final = Pattern("phone_international", Kind.PHONE, _INTERNATIONAL, _international)
-NORTH_AMERICAN: Final = Pattern("phone_north_american", Kind.PHONE, _NORTH_AMERICAN, _north_american)
-NATIONAL: Final = Pattern("phone_national", Kind.PHONE, _NATIONAL, _national)
+INTERNATIONAL: Final = Pattern("phone_international", Kind.PHONE, _INTERNATIONAL, _international, of_numbers=True)
+NORTH_AMERICAN: Final = Pattern("phone_north_american", Kind.PHONE, _NORTH_AMERICAN, _north_american, of_numbers=True)
+NATIONAL: Final = Pattern("phone_national", Kind.PHONE, _NATIONAL, _national, of_numbers=True)
