@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
-from llm_assets.kernels.utf8 import decode_within, start_before
+from llm_assets.kernels.utf8 import decode, start_before
 
 _Bytes = npt.NDArray[np.uint8]
 
@@ -87,7 +87,7 @@ def read_before(data: _Bytes, low: int, position: int, table: _Bytes) -> tuple[i
 
 @kernel(counted=False)
 def _read_beyond_ascii(data: _Bytes, high: int, position: int, table: _Bytes) -> tuple[int, int]:
-    code, size = decode_within(data, position, high)
+    code, size = decode(data, position, high)
     if size > 1 and code < len(table) and table[code] != 0:
         return int(table[code]), size
     return UNREAD, size
