@@ -1,4 +1,4 @@
 """Cleaning: repair and normalise a document's text, measure it once, and judge the measurements against thresholds."""
 
-VERSION = "4"
+VERSION = "5"
 """Raised whenever the same input and parameters could give another output."""
