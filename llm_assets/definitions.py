@@ -15,7 +15,6 @@ from dagster.components.core.component_tree import ComponentTree
 
 from llm_assets.components.declared import project_of
 from llm_assets.components.landing import seconds_between_ticks
-from llm_assets.project import Project
 from llm_assets.resources.data_store import DataStore, Engine
 from llm_assets.resources.io_manager import partition_io_manager
 from llm_assets.resources.loader import LoaderResource
@@ -50,16 +49,15 @@ def automation() -> dg.Definitions:
 
 def build_defs(resources: Mapping[str, Any] | None = None, project: Path = PROJECT) -> dg.Definitions:
     """All definitions of the project folder, with some resources replaced."""
-    return load(resources, project)[0]
+    return definitions_of(ComponentTree.for_project(project), project, resources)
 
 
-def load(resources: Mapping[str, Any] | None = None, project: Path = PROJECT) -> tuple[dg.Definitions, Project]:
-    """All definitions of the project folder, and the links that they are made of."""
-    tree = ComponentTree.for_project(project)
+def definitions_of(tree: ComponentTree, project: Path, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """As `build_defs`, of what was read of the folder already."""
     declared = tree.build_defs()
-    links = project_of(tree)
-    given = {**default_resources(project), "io_manager": partition_io_manager(links), **(resources or {})}
-    return dg.Definitions.merge(declared, automation(), dg.Definitions(resources=given)), links
+    manager = partition_io_manager(project_of(tree))
+    given = {**default_resources(project), "io_manager": manager, **(resources or {})}
+    return dg.Definitions.merge(declared, automation(), dg.Definitions(resources=given))
 
 
 @dg.definitions

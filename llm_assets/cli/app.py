@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,21 +77,24 @@ def run(
 ) -> None:
     """Bring a mixture up to date: everything it needs that is missing, stale or was refused."""
     import dagster as dg
+    from dagster.components.core.component_tree import ComponentTree
 
     from llm_assets.cli.home import ensure_dagster_home, find_project, open_store
     from llm_assets.cli.run import Runner
     from llm_assets.cli.status import project_status, status_table
-    from llm_assets.definitions import load
+    from llm_assets.components.declared import project_of
+    from llm_assets.definitions import definitions_of
 
     logging.getLogger("dagster").setLevel(logging.ERROR)
     folder = find_project()
     ensure_dagster_home(folder)
     with console.status("loading definitions"):
-        definitions, project = load(project=folder)
+        tree = ComponentTree.for_project(folder)
+        project = project_of(tree)
     links = list(project.links.values()) if mixture is None else project.needed_for(_mixed(project, mixture).owner)
     store = open_store(folder)
     with dg.DagsterInstance.get() as instance:
-        runner = Runner(definitions, instance, store, _step)
+        runner = Runner(partial(definitions_of, tree, folder), instance, store, _step)
         runner.bring_up_to_date(links)
     console.print(status_table(list(project_status(project, store))))
     for note in runner.notes:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -31,9 +32,12 @@ Step = Callable[[str], AbstractContextManager[object]]
 
 @dataclass
 class Runner:
-    """Makes what is missing, stale or refused. Failures are collected in `failures`, by partition."""
+    """Makes what is missing, stale or refused. Failures are collected in `failures`, by partition.
 
-    definitions: dg.Definitions
+    `definitions` makes the definitions, which takes a third of a second; it is asked when something has to be made.
+    """
+
+    definitions: Callable[[], dg.Definitions]
     instance: dg.DagsterInstance
     store: Store
     step: Step
@@ -93,9 +97,9 @@ class Runner:
             asset, why = _failure(result)
             self.failures[partition_name(asset or chosen[0].asset, partition)] = why
 
-    @property
+    @cached_property
     def _job(self) -> dg.JobDefinition:
-        return self.definitions.resolve_implicit_global_asset_job_def()
+        return self.definitions().resolve_implicit_global_asset_job_def()
 
     def _is_up_to_date(self, link: Link[Any], partition: str) -> bool:
         """Whether the partition is committed and current, and the instance knows of that very content."""

@@ -22,7 +22,7 @@ from llm_assets.stages.dedup.parameters import DedupParameters
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.stages.pack.plan import PackParameters
 from llm_assets.stages.read.link import RawLink, ReadLimits
-from llm_assets.stages.read.stage import ReadParameters
+from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.tokenize.link import TokenizedLink
 
 

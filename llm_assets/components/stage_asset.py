@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 
-from llm_assets.components.presentation.metadata import partition_metadata
 from llm_assets.contract.link import Check, Link, Outcome, Work
 from llm_assets.resources.data_store import DataStore, Engine
 from llm_assets.store.manifest import Staged
@@ -97,6 +96,8 @@ def _materialize(link: AnyLink, work: Work) -> Iterator[dg.AssetCheckResult | dg
         for outcome in outcomes:
             yield _result(link, outcome)
         _refuse_failed(link, staged, work, outcomes)
+        from llm_assets.components.presentation.metadata import partition_metadata  # only who makes something needs it
+
         metadata = partition_metadata(staged.manifest, link.describe(staged, work.store), staged.uri, seconds)
     except BaseException:
         staged.discard()

@@ -16,7 +16,7 @@ from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.link import Work
 from llm_assets.definitions import build_defs
 from llm_assets.stages.read.link import RawLink
-from llm_assets.stages.read.stage import ReadParameters
+from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.models import StoredModel

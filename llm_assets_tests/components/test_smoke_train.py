@@ -75,7 +75,7 @@ def test_what_it_finds_is_shown_and_blocks_nothing_but_itself(load: Load, store:
 
         def run(more: str) -> tuple[Runner, Mapping[str, tuple[str, State]]]:
             definitions, project = load(more)
-            runner = Runner(definitions, instance, store, lambda _: nullcontext())
+            runner = Runner(lambda: definitions, instance, store, lambda _: nullcontext())
             runner.bring_up_to_date(list(project.links.values()))
             return runner, states(project_status(project, store))
 

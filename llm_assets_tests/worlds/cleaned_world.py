@@ -13,7 +13,7 @@ from llm_assets.contract.link import Work
 from llm_assets.stages.clean.link import CleanedLink
 from llm_assets.stages.clean.parameters import CleanParameters
 from llm_assets.stages.read.link import RawLink
-from llm_assets.stages.read.stage import ReadParameters
+from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.store.documents import CommittedSnapshot, StagedSnapshot
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store

@@ -19,7 +19,7 @@ from llm_assets.stages.mix.plan import MixParameters
 from llm_assets.stages.pack.link import PackedLink
 from llm_assets.stages.pack.plan import PackParameters
 from llm_assets.stages.read.link import RawLink, ReadLimits
-from llm_assets.stages.read.stage import ReadParameters
+from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.tokenize.link import TokenizedLink
 from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters, TrainParameters
 from llm_assets.store.folder import Folder

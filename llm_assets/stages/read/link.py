@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-import pyarrow.compute as pc
 from pydantic import Field
 from typing_extensions import override
 
@@ -31,7 +30,9 @@ from llm_assets.contract.snapshots import Snapshots
 from llm_assets.contract.stage import Disposition
 from llm_assets.kernels.arrow import byte_lengths
 from llm_assets.stages.read.files import InputFile, group_files
-from llm_assets.stages.read.stage import RAW_SCHEMA, ReadParameters, ReadStage
+from llm_assets.stages.read.parameters import ReadParameters
+from llm_assets.stages.read.rows import RAW_SCHEMA
+from llm_assets.stages.read.version import stage_version
 from llm_assets.store.documents import StagedSnapshot
 from llm_assets.store.folder import ListedFile
 from llm_assets.store.layout import SUCCESS, Store
@@ -82,7 +83,7 @@ class RawLink(DocumentLink, SourceStage):
     @property
     @override
     def code_version(self) -> str:
-        return ReadStage(self.parameters).code_version
+        return stage_version(self.parameters)
 
     @property
     @override
@@ -110,6 +111,8 @@ class RawLink(DocumentLink, SourceStage):
 
     @override
     def make(self, work: Work) -> StagedSnapshot:
+        from llm_assets.stages.read.stage import ReadStage
+
         landed = self._landed(work.store, work.partition)
         work.store.order(self.source).register(work.partition)
         files = [InputFile(file.name, file.size) for file in landed]
@@ -120,8 +123,7 @@ class RawLink(DocumentLink, SourceStage):
     def check(self, staged: StagedSnapshot, store: Store) -> Iterator[Outcome]:
         ledger = staged.manifest.ledger
         quarantined = sum(
-            pc.call_function("sum", [batch["records"]]).as_py() or 0
-            for batch in staged.batches(Disposition.QUARANTINED, ["records"])
+            int(batch["records"].to_numpy().sum()) for batch in staged.batches(Disposition.QUARANTINED, ["records"])
         )
         unreadable = ledger.quarantined_total.documents
         written = {

@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import charset_normalizer
 import pyarrow as pa
 
-from llm_assets.contract.stage import StageOutput, code_version
-from llm_assets.stages.read import VERSION
+from llm_assets.contract.stage import StageOutput
 from llm_assets.stages.read.files import ReadPart
 from llm_assets.stages.read.opening import Opening
-from llm_assets.stages.read.parameters import DETECT, ReadParameters
+from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.read.rows import RAW_SCHEMA, RowBatch
-
-__all__ = ["RAW_SCHEMA", "ReadParameters", "ReadStage"]
+from llm_assets.stages.read.version import stage_version
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,8 @@ class ReadStage:
 
     @property
     def code_version(self) -> str:
-        """Version of the code and of the parameters; where encodings are detected, also of what detects them."""
-        detector = f"-{charset_normalizer.__version__}" if self.parameters.encoding == DETECT else ""
-        return code_version(f"{VERSION}{detector}", self.parameters)
+        """`stage_version` of the parameters."""
+        return stage_version(self.parameters)
 
     @property
     def schema(self) -> pa.Schema:

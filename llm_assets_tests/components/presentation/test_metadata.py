@@ -16,7 +16,7 @@ from llm_assets.stages.clean.columns import CLEANED_SCHEMA
 from llm_assets.stages.dedup.columns import VERDICT_SCHEMA
 from llm_assets.stages.mix.version.provenance import MIX_PROVENANCE_SCHEMA
 from llm_assets.stages.pack.columns import PROVENANCE_SCHEMA
-from llm_assets.stages.read.stage import RAW_SCHEMA
+from llm_assets.stages.read.rows import RAW_SCHEMA
 from llm_assets.store.ledger import Count, Ledger
 from llm_assets.store.manifest import Manifest
 from llm_assets.store.token_schema import token_schema

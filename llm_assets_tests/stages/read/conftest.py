@@ -13,7 +13,8 @@ import pytest
 
 from llm_assets.contract.stage import Disposition
 from llm_assets.stages.read.files import InputFile, ReadPart, group_files
-from llm_assets.stages.read.stage import ReadParameters, ReadStage
+from llm_assets.stages.read.parameters import ReadParameters
+from llm_assets.stages.read.stage import ReadStage
 from llm_assets.store.folder import Folder
 from llm_assets.store.ledger import Ledger
 from llm_assets_tests.stages.read.listing import list_files

@@ -18,8 +18,10 @@ from pydantic import ValidationError
 from llm_assets.contract.stage import Disposition, Stage
 from llm_assets.stages.read import rows as rows_module
 from llm_assets.stages.read.files import InputFile, ReadPart, group_files
+from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.read.records import ReadError
-from llm_assets.stages.read.stage import RAW_SCHEMA, ReadParameters, ReadStage
+from llm_assets.stages.read.rows import RAW_SCHEMA
+from llm_assets.stages.read.stage import ReadStage
 from llm_assets.store.folder import Folder
 from llm_assets.store.ledger import Count
 from llm_assets_tests.stages.read.listing import list_files

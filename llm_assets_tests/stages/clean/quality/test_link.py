@@ -25,7 +25,7 @@ from llm_assets.stages.clean.quality.link import (
 from llm_assets.stages.clean.quality.parameters import FileParameters, QualityModelParameters, TrainParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.read.link import RawLink
-from llm_assets.stages.read.stage import ReadParameters
+from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets_tests.stages.clean.language.model_files import SOFTMAX, ModelFile
