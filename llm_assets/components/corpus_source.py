@@ -41,8 +41,9 @@ class CorpusSource(Source):
     landing: str | None = Field(
         default=None, description="Folder (path or URI) in which `<name>/<snapshot>/` arrive; default: the store's."
     )
+    landing_links: bool = Field(default=False, description="Whether links may lead out of the landing folder.")
     read: Nested[ReadParameters] = Field(
-        default_factory=ReadParameters, description="Fields of a record: `text_field`, `id_field`."
+        default_factory=ReadParameters, description="Which fields make text, id and metadata, and what files hold."
     )
     clean: Nested[CleanParameters] = Field(
         default_factory=CleanParameters, description="How text is normalised, and the rules it has to pass."
@@ -72,6 +73,11 @@ class CorpusSource(Source):
     @override
     def landing_folder(self) -> str | None:
         return self.landing
+
+    @property
+    @override
+    def follows_landing_links(self) -> bool:
+        return self.landing_links
 
     @override
     def sensors(self, project: Project) -> Sequence[dg.SensorDefinition]:

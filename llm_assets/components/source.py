@@ -71,6 +71,11 @@ class Source(Declared):
         return None
 
     @property
+    def follows_landing_links(self) -> bool:
+        """Whether links may lead out of the landing folder."""
+        return False
+
+    @property
     def chain(self) -> dict[str, Place]:
         """Every stage by asset, first to last. Raises DeclarationError."""
         built_in = {place.name: place for place in self.built_in}
@@ -114,4 +119,5 @@ class Source(Declared):
     def _make(self, declarations: Declarations, place: Place, before: str | None) -> Link[Any]:
         upstream = None if before is None else declarations.project.link(before)
         find = partial(declarations.find, self)
-        return place.make(Site(self.name, upstream, None, self.limits, self.landing_folder, find))
+        landing = self.landing_folder, self.follows_landing_links
+        return place.make(Site(self.name, upstream, None, self.limits, *landing, find))

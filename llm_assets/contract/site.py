@@ -22,8 +22,8 @@ class Site:
 
     `upstream` is the link before, None for the first. `parameters` is what the declaration says in the stage's field.
     `limits` are those of the source's checks, by name. `landing` is the folder above the source's own, None where it
-    is the store's. `find` gives the link of another asset that a field names: it takes the asset and the field, and
-    refuses the field where there is none.
+    is the store's, and `landing_links` says whether links may lead out of it. `find` gives the link of another asset
+    that a field names: it takes the asset and the field, and refuses the field where there is none.
     """
 
     source: str
@@ -31,6 +31,7 @@ class Site:
     parameters: Any
     limits: Mapping[str, float]
     landing: str | None
+    landing_links: bool
     find: Callable[[str, str], Link[Any]]
 
 

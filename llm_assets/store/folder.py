@@ -35,13 +35,15 @@ class OutsideFolderError(LlmAssetsError, ValueError):
 class ListedFile:
     """A listed file: its name, its size in bytes, and a `version` that changes when it is written.
 
-    `is_file` is not so of links and sockets.
+    Of a link, all but the name is of the file that it leads to, and `target` is where that lies. `is_file` is not so of
+    sockets, and of links to what is no file.
     """
 
     name: str
     size: int
     version: str
     is_file: bool
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,17 @@ class Folder:
 
         One request per folder; none per file, unless the filesystem lists neither times nor tags.
         """
-        files = [
-            ListedFile(path[len(self.path) + 1 :], int(told["size"]), self._version(path, told), told["type"] == "file")
-            for path, told in self._found().items()
-        ]
-        return sorted(files, key=lambda file: file.name)
+        return sorted((self._listed(path, told) for path, told in self._found().items()), key=lambda file: file.name)
+
+    def _listed(self, path: str, told: Mapping[str, Any]) -> ListedFile:
+        name = path[len(self.path) + 1 :]
+        if not told.get("islink"):
+            return ListedFile(name, int(told["size"]), self._version(path, told), told["type"] == "file")
+        target = Path(path).resolve()
+        if not target.is_file():
+            return ListedFile(name, 0, "", is_file=False, target=str(target))
+        led_to = target.stat()
+        return ListedFile(name, led_to.st_size, self._version(path, {"mtime": led_to.st_mtime}), True, str(target))
 
     def _found(self, below: str = "") -> dict[str, dict[str, Any]]:
         """The filesystem's description of each file, by path."""

@@ -147,12 +147,17 @@ def test_a_listing_tells_of_every_file_what_a_look_at_it_would(folder: Folder, t
     assert {file.name for file in folder.listing() if file.version != before[file.name]} == {"b.txt"}
 
 
-def test_a_link_is_listed_as_no_file(tmp_path: Path) -> None:
+def test_a_link_is_listed_as_the_file_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_bytes(b"one")
     (tmp_path / "link.txt").symlink_to(tmp_path / "file.txt")
     (tmp_path / "nowhere.txt").symlink_to(tmp_path / "nowhere")
     listing = Folder(str(tmp_path)).listing()
-    assert {file.name: file.is_file for file in listing} == {"file.txt": True, "link.txt": False, "nowhere.txt": False}
+    target = str((tmp_path / "file.txt").resolve())
+    assert [(file.name, file.size, file.is_file, file.target) for file in listing] == [
+        ("file.txt", 3, True, None),
+        ("link.txt", 3, True, target),
+        ("nowhere.txt", 0, False, str((tmp_path / "nowhere").resolve())),
+    ]
 
 
 def test_a_listing_looks_at_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

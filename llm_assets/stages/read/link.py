@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
@@ -34,7 +35,7 @@ from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.read.rows import RAW_SCHEMA
 from llm_assets.stages.read.version import stage_version
 from llm_assets.store.documents import StagedSnapshot
-from llm_assets.store.folder import ListedFile
+from llm_assets.store.folder import Folder, ListedFile
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.manifest import Input
 
@@ -52,12 +53,16 @@ class ReadLimits(Limits):
 
 @dataclass(frozen=True)
 class RawLink(DocumentLink, SourceStage):
-    """Reads one landed snapshot of a source. `landing` is the folder above the source's own, if not the store's."""
+    """Reads one landed snapshot of a source.
+
+    `landing` is the folder above the source's own, if not the store's; with `landing_links` links may lead out of it.
+    """
 
     source: str
     parameters: ReadParameters
     landing: str | None = None
     limits: ReadLimits = field(default_factory=ReadLimits)
+    landing_links: bool = False
 
     stage_name = "raw"
     summary = "Every record that landed, read or in quarantine."
@@ -68,7 +73,8 @@ class RawLink(DocumentLink, SourceStage):
     @classmethod
     @override
     def placed(cls, site: Site) -> Self:
-        return cls(site.source, site.parameters, site.landing, ReadLimits.model_validate(site.limits))
+        limits = ReadLimits.model_validate(site.limits)
+        return cls(site.source, site.parameters, site.landing, limits, site.landing_links)
 
     @property
     @override
@@ -107,7 +113,7 @@ class RawLink(DocumentLink, SourceStage):
             raise MissingInputError(
                 f"{folder.uri} is not complete: put the files there, and an empty file {SUCCESS} when all are written"
             )
-        return landed_files(folder.uri, listing)
+        return landed_files(listing, folder, self.partitions.landing_folder(store), self.landing_links)
 
     @override
     def make(self, work: Work) -> StagedSnapshot:
@@ -164,13 +170,19 @@ class RawLink(DocumentLink, SourceStage):
         )
 
 
-def landed_files(where: str, listing: Iterable[ListedFile]) -> list[ListedFile]:
-    """Those of a listing to be read: not those where any part of the name starts with `_` or `.`.
+def landed_files(listing: Iterable[ListedFile], folder: Folder, landing: Folder, links: bool) -> list[ListedFile]:
+    """Those of a snapshot's folder to be read: not those where any part of the name starts with `_` or `.`.
 
-    Raises ValueError for what is neither file nor folder: skipping it would lose data unseen.
+    Links to files are files: to those in `landing`, and with `links` to any. Raises ValueError for what is neither file
+    nor folder, and for a link to no file or out of `landing` unasked: to skip it would lose data unseen.
     """
     landed = [file for file in listing if not any(step.startswith(("_", ".")) for step in file.name.split("/"))]
     for file in landed:
-        if not file.is_file:
-            raise ValueError(f"{file.name!r} in {where} is neither a file nor a folder")
+        if file.target is None and not file.is_file:
+            raise ValueError(f"{file.name!r} in {folder.uri} is neither a file nor a folder")
+        if file.target and not file.is_file:
+            raise ValueError(f"{file.name!r} in {folder.uri} is a link to {file.target}, where no file is")
+        if file.target and not links and not Path(file.target).is_relative_to(Path(landing.path).resolve()):
+            why = f"a link to {file.target}, which is not in {landing.uri}: set `landing_links: true`, or copy the file"
+            raise ValueError(f"{file.name!r} in {folder.uri} is {why}")
     return landed

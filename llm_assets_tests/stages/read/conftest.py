@@ -37,7 +37,7 @@ class ReadResult:
         return [row["text"] for row in self.kept]
 
 
-def read_parts(parts: list[ReadPart], **parameters: str) -> ReadResult:
+def read_parts(parts: list[ReadPart], **parameters: Any) -> ReadResult:
     """Run the stage over parts; hold that every batch has the schema and a ledger that balances and agrees with it."""
     stage = ReadStage(ReadParameters(**parameters))
     rows: dict[Disposition, list[dict[str, Any]]] = {Disposition.KEPT: [], Disposition.QUARANTINED: []}
@@ -62,7 +62,7 @@ def read_parts(parts: list[ReadPart], **parameters: str) -> ReadResult:
 def read_bytes() -> Callable[..., ReadResult]:
     """Read files given as {name: content}."""
 
-    def read(files: Mapping[str, bytes], **parameters: str) -> ReadResult:
+    def read(files: Mapping[str, bytes], **parameters: Any) -> ReadResult:
         folder = Folder(f"memory://{uuid.uuid4()}")
         for name, content in files.items():
             with folder.create(name) as file:
@@ -80,7 +80,7 @@ def read_bytes() -> Callable[..., ReadResult]:
 def read_folder(tmp_path: Path) -> Callable[..., ReadResult]:
     """Read a folder of the local disk, by default the test's own."""
 
-    def read(path: Path = tmp_path, target_bytes: int = 1 << 20, **parameters: str) -> ReadResult:
+    def read(path: Path = tmp_path, target_bytes: int = 1 << 20, **parameters: Any) -> ReadResult:
         folder = Folder(str(path))
         return read_parts(group_files(folder, list_files(folder), target_bytes), **parameters)
 

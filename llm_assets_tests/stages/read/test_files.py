@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 from itertools import pairwise
 from pathlib import Path
@@ -43,9 +44,42 @@ def test_a_parent_folder_that_starts_with_a_dot_does_not_matter(tmp_path: Path) 
 
 
 def test_what_is_neither_file_nor_folder_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"gone\.jsonl"):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(ValueError, match=r"pipe\.jsonl.*neither a file nor a folder"):
         list_files(Folder(str(tmp_path)))
+
+
+@pytest.mark.parametrize("target", ["nowhere", "folder"])
+def test_a_link_to_no_file_is_an_error_that_names_both(tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / target)
+    with pytest.raises(ValueError, match=rf"gone\.jsonl.*{target}"):
+        list_files(Folder(str(tmp_path)), links=True)
+
+
+def test_links_inside_of_landing_are_the_files_they_lead_to(tmp_path: Path) -> None:
+    write(tmp_path, "docs/1/größe.txt", "docs/2/b.txt")
+    (tmp_path / "docs/2/a.txt").symlink_to("../1/größe.txt")
+    found = list_files(Folder(str(tmp_path / "docs/2")), Folder(str(tmp_path)))
+    assert found == [InputFile("a.txt", len("docs/1/größe.txt".encode())), InputFile("b.txt", 12)]
+
+
+def test_links_out_of_landing_have_to_be_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, "cache/blob", "landing/docs/1/a.txt")
+    (tmp_path / "landing/docs/1/b.txt").symlink_to(tmp_path / "cache/blob")
+    folder, landing = Folder(str(tmp_path / "landing/docs/1")), Folder(str(tmp_path / "landing"))
+    with pytest.raises(ValueError, match=r"b\.txt.*landing_links: true"):
+        list_files(folder, landing)
+    assert [file.name for file in list_files(folder, landing, links=True)] == ["a.txt", "b.txt"]
+
+
+def test_a_link_changes_with_its_file(tmp_path: Path) -> None:
+    write(tmp_path, "real.txt")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    before = {file.name: (file.size, file.version) for file in Folder(str(tmp_path)).listing()}
+    os.utime(tmp_path / "real.txt", (1, 1))
+    after = {file.name: (file.size, file.version) for file in Folder(str(tmp_path)).listing()}
+    assert before["link.txt"] == before["real.txt"] != after["real.txt"] == after["link.txt"]
 
 
 def test_listing_sees_files_that_came_after_the_last_one(tmp_path: Path) -> None:

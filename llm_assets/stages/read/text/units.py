@@ -41,7 +41,7 @@ def _read_file(blocks: Iterable[bytes]) -> Record:
     data, size = data[offset:], size - offset
     if broken:
         return Quarantined.of(1, offset, broken.error, f"after {size} bytes of text: {broken.detail}", data)
-    if size > len(data):
+    if size > RECORD_LIMIT:
         return _too_large(1, offset, data, size)
     return encoded_document(1, offset, None, data, None, "the text")
 
@@ -82,7 +82,8 @@ def _read_lines(blocks: Iterable[bytes], keep_ends: bool) -> Iterator[Record]:
 
 def _is_blank(data: bytes) -> bool:
     """Whether there is nothing but white space, of any script."""
-    return not data or data.isspace() or (data[0] > 0x7F and data.decode(errors="replace").isspace())
+    rest = data.strip()
+    return not rest or ((rest[0] > 0x7F or rest[0] < 0x20) and rest.decode(errors="replace").isspace())
 
 
 def _read_paragraphs(blocks: Iterable[bytes], keep_ends: bool) -> Iterator[Record]:
