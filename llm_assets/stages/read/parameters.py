@@ -87,7 +87,7 @@ class ReadParameters(Parameters):
         if encoding == DETECT:
             return encoding
         try:
-            b"".decode(encoding)
+            "a".encode(encoding)
         except LookupError:
             raise ValueError(f"{encoding!r} is no encoding of text that Python knows, and not {DETECT!r}") from None
         return codecs.lookup(encoding).name

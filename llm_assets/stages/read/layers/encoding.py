@@ -54,7 +54,7 @@ def detect_encoding(blocks: Iterable[bytes]) -> str:
     decoder = codecs.getincrementaldecoder(UTF8)()
     is_utf8 = True
     try:
-        for block in blocks:
+        for block in _with_whole_mark(blocks):
             if not head and (decided := _marked(block) or _wide(block)):
                 return decided
             head = head or block
@@ -69,6 +69,18 @@ def detect_encoding(blocks: Iterable[bytes]) -> str:
         return UTF8
     best = charset_normalizer.from_bytes(bytes(sample)).best()
     return UTF8 if best is None else codecs.lookup(best.encoding).name
+
+
+def _with_whole_mark(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks, the first with at least the bytes of the longest mark if there are so many."""
+    head, rest = b"", iter(blocks)
+    for block in rest:
+        head += block
+        if len(head) >= max(map(len, _MARKS)):
+            break
+    if head:
+        yield head
+    yield from rest
 
 
 def _marked(head: bytes) -> str | None:
@@ -104,7 +116,7 @@ class Transcoded:
 
     def __iter__(self) -> Iterator[bytes]:
         decoder: codecs.IncrementalDecoder | None = None
-        for block in self._blocks:
+        for block in _with_whole_mark(self._blocks):
             if decoder is None:
                 if self._encoding in _ORDERED:
                     self._encoding = _marked(block) or _ORDERED[self._encoding]

@@ -50,6 +50,14 @@ def pages_of(file: IO[bytes], chunk: Chunk) -> Iterator[Page]:
         place = page.place + page.stored
 
 
+def has_empty_page(file: IO[bytes], chunk: Chunk) -> bool:
+    """Whether a data page without values comes before the last value: Arrow takes it for the end of the chunk."""
+    try:
+        return any(page.kind in (DATA, DATA_V2) and not page.values for page in pages_of(file, chunk))
+    except DamagedThriftError:
+        return False
+
+
 def _page(file: IO[bytes]) -> Page:
     """The page whose header begins where the file is."""
     header = read_struct(file)

@@ -20,6 +20,7 @@ from llm_assets.stages.read.selection import Selection
 from llm_assets.stages.read.tables.batches import SLICE_BYTES, Rows, records_of
 from llm_assets.stages.read.tables.columns import raise_unless_damage
 from llm_assets.stages.read.tables.footer import INT96, Chunk, RowGroup, read_footer
+from llm_assets.stages.read.tables.pages import has_empty_page
 from llm_assets.stages.read.tables.plan import MOST_ROWS, Plan, TooLargeError, plan_row_group
 from llm_assets.stages.read.tables.schemas import chosen_columns, text_problem
 from llm_assets.stages.read.tables.thrift import DamagedThriftError
@@ -54,7 +55,8 @@ def read_parquet(file: IO[bytes], parameters: ReadParameters) -> Iterator[Record
         if lost is None and seen < group.rows:
             lost = BrokenStreamError(ReadError.CORRUPT_FILE, "the row group ends before its last row")
         if lost:
-            yield _unread(group, f"row group {number + 1} of {len(table.groups)}", before, seen, lost)
+            which = f"row group {number + 1} of {len(table.groups)}"
+            yield _unread(group, which, before, seen, table.explained(group, lost))
         before += max(group.rows, seen)
 
 
@@ -120,6 +122,15 @@ class ParquetTable:
         except (pa.ArrowException, OSError) as error:
             raise_unless_damage(error)
             raise BrokenStreamError(ReadError.CORRUPT_FILE, str(error)) from error
+
+    def explained(self, group: RowGroup, lost: BrokenStreamError) -> BrokenStreamError:
+        """Why rows of a row group could not be had: not for damage where Arrow is known not to read it."""
+        if lost.error is not ReadError.CORRUPT_FILE:
+            return lost
+        if any(has_empty_page(self._file, chunk) for chunk in self._chosen(group)):
+            detail = "Arrow takes a page without values for the end of its column"
+            return BrokenStreamError(ReadError.UNSUPPORTED, detail)
+        return lost
 
     def _decoded(self, number: int, plan: Plan, columns: list[str] | None, **options: Any) -> Iterator[pa.RecordBatch]:
         table = pq.ParquetFile(

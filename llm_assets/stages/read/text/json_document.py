@@ -109,9 +109,10 @@ class _Scanner:
                 self._keep(block[end:place])
                 self._drop()
                 begin = place
-                if value.data or self._is_due:
+                is_followed = found[0] == b","
+                if value.data or self._is_due or is_followed:
                     yield value
-                self._is_due = found[0] == b","
+                self._is_due = is_followed
         self._keep(block[begin:])
 
     def taken(self) -> _Value:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import zlib
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_assets.stages.read.layers import compression as streams
-from llm_assets.stages.read.layers.compression import Stream, gunzip, plain, unzstd
+from llm_assets.stages.read.layers.compression import Stream, bunzip2, gunzip, plain, unxz, unzstd
 from llm_assets.stages.read.records import BrokenStreamError, ReadError, UnreadableFileError
 
 Compress = Callable[[bytes], bytes]
@@ -203,3 +205,61 @@ def test_blocks_stay_small_however_well_the_data_compress(stream: Stream, compre
 def test_any_bytes_behind_a_true_start_end_in_a_declared_error(noise: bytes, stream: Stream) -> None:
     start = b"\x1f\x8b\x08\0" if stream is gunzip else b"\x28\xb5\x2f\xfd"
     drain(stream, start + noise)
+
+
+STREAMED: dict[str, tuple[Compress, Stream, ReadError]] = {
+    "xz": (lzma.compress, unxz, ReadError.CORRUPT_FILE),
+    "bzip2": (bz2.compress, bunzip2, ReadError.CORRUPT_FILE),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMED)
+@given(st.lists(DATA, min_size=1, max_size=3), SIZES)
+def test_streams_of_xz_and_bzip2_come_out_whole(kind: str, parts: list[bytes], read_bytes: int) -> None:
+    compress, stream, _ = STREAMED[kind]
+    padding = b"\0" * 4 if kind == "xz" else b""
+    data = b"".join(compress(part) + padding for part in parts)
+    assert drain(stream, data, read_bytes) == (b"".join(parts), None)
+
+
+@pytest.mark.parametrize("kind", STREAMED)
+@given(DATA, st.data())
+def test_a_cut_xz_or_bzip2_file_gives_all_that_the_library_gives_and_an_error(
+    kind: str, content: bytes, draw: st.DataObject
+) -> None:
+    compress, stream, _ = STREAMED[kind]
+    whole = compress(content)
+    cut = whole[: draw.draw(st.integers(1, len(whole) - 1))]
+    library = lzma.LZMADecompressor() if kind == "xz" else bz2.BZ2Decompressor()
+    assert drain(stream, cut) == (library.decompress(cut), ReadError.TRUNCATED_FILE)
+
+
+@pytest.mark.parametrize("kind", STREAMED)
+def test_damage_in_xz_or_bzip2_is_told_of_behind_what_came_before(kind: str) -> None:
+    compress, stream, error = STREAMED[kind]
+    content = random.Random(3).randbytes(1_500_000).hex().encode()
+    data = bytearray(compress(content))
+    middle = len(data) // 2
+    data[middle : middle + 16] = b"\xff" * 16
+    delivered, found = drain(stream, bytes(data))
+    assert found is error
+    assert len(delivered) > len(content) // 4 and delivered[: len(content) // 4] == content[: len(content) // 4]
+
+
+@pytest.mark.parametrize("kind", STREAMED)
+def test_what_follows_a_stream_must_be_one(kind: str) -> None:
+    compress, stream, error = STREAMED[kind]
+    assert drain(stream, compress(b"one") + b"garbage") == (b"one", error)
+
+
+@pytest.mark.parametrize("kind", STREAMED)
+def test_another_format_under_the_name_of_xz_or_bzip2(kind: str) -> None:
+    with pytest.raises(UnreadableFileError) as raised:
+        list(STREAMED[kind][1](io.BytesIO(b"plain text")))
+    assert raised.value.error is ReadError.WRONG_FORMAT
+
+
+def test_an_xz_file_that_asks_for_too_much_memory_is_too_large() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 29}]
+    data = lzma.compress(b"one", lzma.FORMAT_XZ, filters=filters)
+    assert drain(unxz, data) == (b"", ReadError.TOO_LARGE)
