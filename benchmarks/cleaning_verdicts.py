@@ -18,7 +18,7 @@ from typing import Any
 from llm_assets.kernels.unicode_classes import CODE_POINTS, is_closing, is_symbol, is_terminal
 
 Rows = Sequence[Mapping[str, Any]]
-"""Of each document `id`, `verdicts` by rule set, and `c4_text` where C4 keeps it."""
+"""Per document: `id`, `verdicts` by rule set, and `c4_text` where C4 keeps it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What two sides say of the same documents by one rule set. `kept` is how many both keep."""
+    """The agreement of two sides on the same documents, for one rule set. `kept` is how many both keep."""
 
     rule_set: str
     documents: int
@@ -41,7 +41,7 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """Of the documents, those that both keep or both drop."""
+        """The share of documents that both keep or both drop."""
         return 1 - len(self.differences) / self.documents
 
     def counted(self) -> list[tuple[str, int]]:
@@ -82,7 +82,7 @@ def percent(share: float) -> str:
 
 
 def read_rows(folder: Path, name: str = "verdicts.jsonl") -> list[dict[str, Any]]:
-    """What a contender wrote down, document by document."""
+    """The verdicts that a contender wrote, document by document."""
     with (folder / name).open() as lines:
         return [json.loads(line) for line in lines]
 
@@ -132,7 +132,7 @@ def word_agreement(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]
 
 
 def same_text(ours: Rows, theirs: Rows) -> tuple[int, int]:
-    """Of how many documents that both keep C4 leaves the same text, and how many both keep."""
+    """Number of documents that both keep with the same text after C4, and number that both keep."""
     pairs = [
         (mine["c4_text"], other["c4_text"])
         for mine, other in zip(ours, theirs, strict=True)

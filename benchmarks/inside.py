@@ -1,4 +1,4 @@
-"""What a contender does inside its own process: read its job, time its phases, report.
+"""Runs inside the process of a contender: reads its job, times its phases, reports.
 
 Guarantees that both sides are timed by the same code. Imports the standard library alone, since it runs in the
 environments of the peers too.

@@ -115,7 +115,7 @@ def delivered(job: Job, steps: int | None = None) -> np.ndarray:
 
 
 def killed_and_resumed(loader: Loader, trials: int, chance: random.Random) -> str:
-    """Of one epoch, rows never trained on and rows trained on twice, against the state saved last."""
+    """Rows of one epoch never trained on, and rows trained on twice, against the state saved last."""
     gaps = repeats = 0
     for _ in range(trials):
         first = loader.job(pause=0.003)

@@ -1,4 +1,4 @@
-"""What a chain made of each document, and how far two chains agree on it. Counted after the runs, never timed."""
+"""The result of a chain for each document, and the agreement of two chains. Counted after the runs, never timed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class ChainOutcome:
-    """Of every kept document, by its id, a digest of its token ids; of every rejected one the first reason.
+    """The digest of the token ids of every kept document, by its id; the first reason of every rejected one.
 
     What is in neither was a copy of a kept document.
     """
@@ -42,7 +42,7 @@ def compare(ours: ChainOutcome, theirs: ChainOutcome, documents: int) -> list[st
 
 
 def _differences(who: str, keeper: ChainOutcome, other: ChainOutcome) -> list[str]:
-    """What one side kept and the other did not, by the other's reason; nothing where there is none."""
+    """Documents that one side kept and the other did not, by the other's reason; nothing where there are none."""
     names = keeper.kept.keys() - other.kept.keys()
     if not names:
         return []

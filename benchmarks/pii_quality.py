@@ -76,7 +76,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Found:
-    """What one run found in each text, the CPU-seconds that took, and the versions of what found it."""
+    """The spans that one run found in each text, its CPU-seconds, and the versions of its finder."""
 
     spans: Sequence[Spans]
     cpu: float
@@ -119,7 +119,7 @@ def read_labelled() -> list[Labelled]:
 
 
 def run_both(texts: Sequence[str], rounds: int) -> dict[str, list[Found]]:
-    """What each finds in the texts, in every round, in turns. Raises BenchmarkError."""
+    """The spans that each finder finds in the texts, in every round, in turns. Raises BenchmarkError."""
     contenders = [
         Contender(OURS, Path(sys.executable), "benchmarks.ours.pii", {"passes": PASSES}),
         Contender(PRESIDIO, peer_python(PRESIDIO), "benchmarks.peers.presidio_pii"),

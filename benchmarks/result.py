@@ -1,4 +1,4 @@
-"""What a target found: figures of both sides by round, their ratio, and where it was measured.
+"""The result of a target: figures of both sides by round, their ratio, and the machine.
 
 Guarantees that a ratio over 1 always means that this project does better, and that it is a ratio of medians.
 """
@@ -87,7 +87,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Result:
-    """What a target found. The first row is its headline."""
+    """The result of a target. The first row is its headline."""
 
     target: str
     summary: str

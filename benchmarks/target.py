@@ -13,7 +13,7 @@ from benchmarks.result import Result
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose: rounds to measure, and the fraction of a target's corpus (its own, where None)."""
+    """Options of the user: rounds to measure, and the fraction of a target's corpus (its own, where None)."""
 
     rounds: int = 3
     fraction: float | None = None

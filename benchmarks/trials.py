@@ -1,4 +1,4 @@
-"""What a trainer does in the trials of `benchmarks.loader_torture`, the same for every loader.
+"""The trainer in the trials of `benchmarks.loader_torture`, the same for every loader.
 
 Guarantees that what was delivered is told from the rows themselves: each holds its own number, and all its tokens
 follow from that. Imports numpy and the standard library alone, since it runs in the environments of the peers too.

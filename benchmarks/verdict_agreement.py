@@ -41,7 +41,7 @@ from llm_assets.stages.clean.words.marks import words_of
 TARGET = ROOT / "docs/verdicts.md"
 RULE_SETS = ("gopher_quality", "gopher_repetition", "fineweb", "c4_documents", "c4")
 SAMPLE = 5
-"""Of the technical corpus datatrove's own words are tried on every so-manieth document: they take minutes."""
+"""Every n-th document of the technical corpus on which datatrove's own words are tried: they take minutes."""
 
 Documents = Sequence[tuple[str, str]]
 """Id and text of each."""
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def sampled(self) -> Rows:
-        """What this project says of the documents that `by_default` is about."""
+        """The verdicts of this project on the documents of `by_default`."""
         return self.ours[:: self.step]
 
     def at_white_space(self) -> list[Agreement]:
@@ -103,7 +103,7 @@ class Comparison:
 
 
 def theirs(documents: Documents, job: Mapping[str, object], work: Path) -> Rows:
-    """What datatrove says of the documents. The job is that of `peers/datatrove_cleaning.py`, less what is read."""
+    """Datatrove's verdicts on the documents. The job is that of `peers/datatrove_cleaning.py`, less what is read."""
     _ask("benchmarks.peers.datatrove_cleaning", documents, job, work)
     return read_rows(work)
 
@@ -125,12 +125,12 @@ def _ask(module: str, documents: Documents, job: Mapping[str, object], work: Pat
 
 
 def with_same_words(documents: Documents, work: Path) -> Rows:
-    """What datatrove says with words split at white space, and sentences counted by their marks."""
+    """The verdicts of datatrove with words split at white space, and sentences counted by their marks."""
     return theirs(documents, {"words": "white space", "marks": marks()}, work)
 
 
 def ours(documents: Documents, words: WordSplit = "white_space") -> Rows:
-    """What this project says of them, with words split so."""
+    """The verdicts of this project on the documents, with words split so."""
     names, texts = zip(*documents, strict=True)
     return list(verdicts(names, pa.array(texts, pa.large_string()), words))
 

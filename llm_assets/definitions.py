@@ -62,5 +62,5 @@ def definitions_of(tree: ComponentTree, project: Path, resources: Mapping[str, A
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads."""
+    """The definitions that Dagster loads."""
     return build_defs()

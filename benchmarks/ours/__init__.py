@@ -1,1 +1,1 @@
-"""What this project runs in a benchmark, each in a process of its own."""
+"""The runs of this project in a benchmark, each in a process of its own."""

@@ -42,7 +42,7 @@ C4_LINES: Final = LineEdits(
     policy=True,
     strip=True,
 )
-"""What C4 does to lines before it judges what is left."""
+"""C4's edits of lines, before it judges the rest."""
 
 OF_TEXT: Final[Mapping[str, RuleSet]] = {
     "gopher_quality": GopherQuality(),
@@ -105,7 +105,7 @@ def reasons_of(
 
 
 def edited_texts(texts: pa.LargeStringArray, stopwatch: Stopwatch) -> pa.LargeStringArray:
-    """What C4 leaves of the lines."""
+    """The text that C4 keeps of the lines."""
     with stopwatch.phase("edit lines"):
         return edit_lines(texts, C4_LINES)[0]
 
@@ -113,7 +113,7 @@ def edited_texts(texts: pa.LargeStringArray, stopwatch: Stopwatch) -> pa.LargeSt
 def verdicts(
     ids: Sequence[str], texts: pa.LargeStringArray, words: WordSplit = "white_space"
 ) -> Iterator[dict[str, Any]]:
-    """Of each document a row as in `work/verdicts.jsonl`."""
+    """A row of `work/verdicts.jsonl` for each document."""
     edited = edited_texts(texts, Stopwatch())
     of_text = reasons_of(texts, OF_TEXT, Stopwatch(), words)
     of_edited = reasons_of(edited, OF_EDITED, Stopwatch(), words)

@@ -96,7 +96,7 @@ def litdata(corpus: str, folder: Path) -> OpenAt:
 
 
 class _RowsAsTensors:
-    """What litdata calls with the first row of a file: its tokens."""
+    """The function that litdata calls with the first row of a file: returns its tokens."""
 
     def __init__(self, corpus: str) -> None:
         self._corpus = corpus

@@ -1,4 +1,4 @@
-"""What is compared with what: one module for each target, listed here."""
+"""The comparisons: one module for each target, listed here."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def _notes(corpus: Slice, runs: Mapping[str, Sequence[Run]]) -> tuple[str, ...]:
 
 
 def our_outcome(folder: Path) -> ChainOutcome:
-    """What `benchmarks.ours.chain` made of each document."""
+    """The outcome of `benchmarks.ours.chain` for each document."""
     store = Store(Folder(f"{folder}/store"))
     tokens = TokenSet.open(store.tokenized(CORPUS, SNAPSHOT))
     cleaned = store.documents(CORPUS, "cleaned", CLEANED_SCHEMA).snapshot(SNAPSHOT)
@@ -172,7 +172,7 @@ def our_outcome(folder: Path) -> ChainOutcome:
 
 
 def their_outcome(folder: Path) -> ChainOutcome:
-    """What `benchmarks.peers.datatrove_chain` made of each document: its token file is uint16, its index uint64."""
+    """The outcome of `benchmarks.peers.datatrove_chain`: its token file is uint16, its index uint64."""
     verdicts = json.loads((folder / "verdicts.json").read_text())
     [path] = (folder / "tokens").glob("*.ds")
     ids = np.fromfile(path, "<u2")

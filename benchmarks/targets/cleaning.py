@@ -39,7 +39,7 @@ DOLMA_NAMES: Final = {
     "words": "word_count",
     "alphabetic_word_fraction": "fraction_of_words_with_alpha_character",
 }
-"""What dolma calls the statistics that it defines alike."""
+"""Dolma's names of the statistics that it defines alike."""
 NOTES: Final = (
     "“Words as theirs” is `words: punctuation`, which counts punctuation as words as datatrove does. Against "
     "“words at white space” our side splits there too, as it does by default. These two are the same work. In the rows "
@@ -122,7 +122,7 @@ def _rows(corpus: Slice, runs: Mapping[str, Sequence[Run]]) -> tuple[Row, ...]:
 
 
 def _found(corpus: Slice, folders: Mapping[str, Path]) -> list[str]:
-    """What was the same on both sides, as far as they do the same."""
+    """The results that agree on both sides, where they compute the same."""
     ours, apart = read_rows(folders[OURS]), read_rows(folders[OURS] / WORDS_APART)
     theirs = {name: read_rows(folders[name]) for name in (SAME_WORDS, DEFAULT_WORDS)}
     compared = {

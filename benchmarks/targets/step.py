@@ -1,4 +1,4 @@
-"""What the loader adds to a training step: nothing to be seen, if it does its work beside the model.
+"""The time that the loader adds to a training step: none, if it works beside the model.
 
 Held against the same steps on one batch that stays where the model is. On CUDA where there is a device, else the CPU,
 where loader and model share one core, and what the loader takes has to show.

@@ -128,11 +128,11 @@ def peek(
     dropped: Annotated[bool, typer.Option(help="Those that went no further, and why.")] = False,
 ) -> None:
     """Show documents of a stage, or decoded rows with the document boundaries visible."""
-    from llm_assets.cli.peek import Target
+    from llm_assets.cli.peek import PeekTarget
     from llm_assets.cli.peek import peek as peek_at
 
     project, store = _opened()
-    for shown in peek_at(project, store, Target.parse(target), count, lost=dropped):
+    for shown in peek_at(project, store, PeekTarget.parse(target), count, lost=dropped):
         console.print(shown)
 
 

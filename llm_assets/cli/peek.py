@@ -23,22 +23,22 @@ class TargetError(LlmAssetsError, ValueError):
 
 
 @dataclass(frozen=True)
-class Target:
+class PeekTarget:
     """An asset, as `docs/cleaned`, and one of its partitions; None for the newest that is committed."""
 
     asset: str
     partition: str | None
 
     @staticmethod
-    def parse(text: str) -> Target:
+    def parse(text: str) -> PeekTarget:
         """`docs/cleaned`, `docs/cleaned@2026-01` → the target. Raises TargetError."""
         asset, _, partition = text.partition("@")
         if "/" not in asset:
             raise TargetError(f"{text!r} is not a target: write docs/cleaned, docs/cleaned@2026-01 or demo/mixed@v1")
-        return Target(asset, partition or None)
+        return PeekTarget(asset, partition or None)
 
 
-def peek(project: Project, store: Store, target: Target, count: int, *, lost: bool) -> Iterator[RenderableType]:
+def peek(project: Project, store: Store, target: PeekTarget, count: int, *, lost: bool) -> Iterator[RenderableType]:
     """Some documents or rows of the target, ready to print. Raises TargetError, MissingInputError."""
     link = project.links.get(target.asset)
     if link is None:

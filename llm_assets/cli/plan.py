@@ -31,7 +31,7 @@ PROVENANCE_BYTES = 8
 
 @dataclass(frozen=True)
 class PhaseShare:
-    """What one phase takes of one source: `repetitions` is how often it uses each row of the source on average."""
+    """The rows that one phase takes from one source; `repetitions` is how often it uses each row on average."""
 
     phase: str
     first_row: int
@@ -44,7 +44,7 @@ class PhaseShare:
 
 @dataclass(frozen=True)
 class SourceUse:
-    """What the mixture takes of one source in all.
+    """The rows that the mixture takes from one source in all phases.
 
     `available` rows can be used, beside those held out. `used_before` rows are used up by what the mixture continues;
     `repetitions` is how often the rows will have been used then and now, of `max_repetitions`. `left` more rows would
@@ -91,7 +91,7 @@ class Planned:
 
 
 def plan(link: MixedLink, store: Store) -> Planned:
-    """What a version of the mixture made now would be.
+    """Plan a version of the mixture from its current inputs.
 
     Raises MissingInputError where something is not packed or not made yet, and MixtureError where the recipe cannot be
     followed with what there is: the message names sources and remedies.
@@ -143,7 +143,7 @@ def _use(link: MixedLink, planned: PlannedMixture, source: SourcePlan) -> Source
 
 
 def _bytes(planned: PlannedMixture, held_out: int) -> int:
-    """Of the rows as packed, and of the records of where they come from."""
+    """Size in bytes of the rows as packed, with their provenance."""
     total = float((planned.plan.total_rows + held_out) * PROVENANCE_BYTES)
     for source in planned.plan.sources:
         sets = planned.pool.sets_of(source.name)
@@ -193,7 +193,7 @@ def _limits(planned: Planned) -> Iterator[str]:
 
 
 def _nothing_of(planned: Planned) -> Iterator[str]:
-    """What looks as if it were there: shares that come to no row."""
+    """Warnings about shares that are too small for a single row."""
     for share in planned.phases:
         if share.share and not share.rows:
             yield f"{share.source} has a share of {share.phase}, but it comes to no row"

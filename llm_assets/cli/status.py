@@ -18,7 +18,7 @@ _COLOURS = {State.CURRENT: "green", State.STALE: "yellow", State.MISSING: "dim",
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """What there is of one partition of one asset."""
+    """The state of one partition of one asset."""
 
     asset: str
     partition: str
@@ -77,7 +77,7 @@ def status_table(statuses: list[PartitionStatus]) -> Table:
 
 
 def refusals(statuses: list[PartitionStatus]) -> Iterator[str]:
-    """What kept partitions from being committed, for a person."""
+    """Messages of the checks that kept partitions from being committed."""
     for status in statuses:
         name = f"{status.asset}[{status.partition}]" if status.partition else status.asset
         yield from (f"{name} failed {check}: {message}" for check, message in status.refusal.items())

@@ -1,4 +1,4 @@
-"""What exists: Dagster components that turn one YAML file into assets, checks, partitions and automation.
+"""Dagster components that turn one YAML file into assets, checks, partitions and automation.
 
 Thin: what an asset does is a link of `llm_assets.chain`.
 """

@@ -1,4 +1,4 @@
-"""What `attributes` in a YAML file may hold: the model that Dagster derives, made to say which field is wrong and why.
+"""The model of `attributes` in a YAML file: the one that Dagster derives, with errors that name field and reason.
 
 Dagster lets a template, which is a string, stand for any value. So whatever is wrong is reported as being no string
 either, at a path that names types beside fields, and `dg check` says no more than "not valid under any of the given

@@ -1,4 +1,4 @@
-"""What a project's YAML declares: components with a name, looked at once, and the links that are made of them.
+"""The declarations of a project's YAML: components by name, read once, and the links made of them.
 
 Guarantees that no two components of a kind have one name, that every link is made once, whoever asks for it, and that
 a declaration which cannot be is refused with file, line and remedy.

@@ -132,7 +132,7 @@ class Mixture(Declared):
         return groups
 
     def _terms(self) -> Iterator[tuple[FieldPath, str]]:
-        """What has a share, with the field that says so."""
+        """The sources and tags that have a share, with the field that gives it."""
         whole: tuple[FieldPath, Shares, Names] = ((), self.shares, self.sources)
         phases: list[tuple[FieldPath, Shares, Names]] = [
             (("phases", number), phase.shares, phase.sources) for number, phase in enumerate(self.phases)

@@ -18,7 +18,7 @@ from llm_assets.stages.clean.quality.link import QualityModelLink
 from llm_assets.stages.clean.quality.parameters import (
     FileParameters,
     QualityModelParameters,
-    TrainParameters,
+    QualityTrainParameters,
     TransformersParameters,
 )
 
@@ -29,7 +29,7 @@ _ORIGINS = ("train", "file", "transformers")
 class QualityModel(Declared):
     """A quality model: a classifier trained on two sources, or a fastText or transformers model. Made once."""
 
-    train: Nested[TrainParameters | None] = Field(
+    train: Nested[QualityTrainParameters | None] = Field(
         default=None, description="Train fastText to tell the source `good` from the source `ordinary`."
     )
     file: Nested[FileParameters | None] = Field(

@@ -1,4 +1,4 @@
-"""What `dg scaffold defs` writes for each component: a complete example to edit."""
+"""Templates of `dg scaffold defs` for each component: a complete example to edit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all kinds of sources share: a chain of stages, each made of the one before, over the snapshots of the source.
+"""The base of all kinds of sources: a chain of stages over the snapshots of the source.
 
 Tokenizers, quality models and mixtures name sources of any kind. Stages of a project's own are put between those of
 the kind: `stages` in the YAML.

@@ -30,7 +30,7 @@ MADE_ONCE = (
 
 @dataclass(frozen=True)
 class AssetFacts:
-    """What a declaration says of its assets for people; the link says the rest."""
+    """Owners, tags and description that a declaration gives its assets; the link has the rest."""
 
     description: str = ""
     owners: Sequence[str] = ()
@@ -81,7 +81,7 @@ def _dependency(link: AnyLink, upstream: AnyLink) -> dg.AssetDep:
 
 
 def _automation(link: AnyLink) -> dg.AutomationCondition[Any] | None:
-    """What has no partitions is made once, what is made key by key follows; the rest is for sensors to request."""
+    """Made once without partitions, eagerly where another asset defines the keys; sensors request the rest."""
     if link.partitions is None:
         return MADE_ONCE
     return dg.AutomationCondition.eager() if len(link.lineage) > 1 else None

@@ -14,14 +14,14 @@ from llm_assets.components.declared import Declarations, Declared
 from llm_assets.components.scaffolding import tokenizer_scaffolder
 from llm_assets.components.source import Source
 from llm_assets.project import Maker
-from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters, TrainParameters
+from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters, TokenizerTrainParameters
 
 
 @dg.scaffold_with(tokenizer_scaffolder)
 class Tokenizer(Declared):
     """A tokenizer: byte-level BPE trained on sources, or a `tokenizer.json` from a path or URI. Made once."""
 
-    train: Nested[TrainParameters | None] = Field(
+    train: Nested[TokenizerTrainParameters | None] = Field(
         default=None, description="Train on `sources`: `vocabulary_size`, `max_bytes`."
     )
     path: str | None = Field(default=None, description="Path or URI of a `tokenizer.json` to take instead.")

@@ -1,1 +1,1 @@
-"""What all partitions share, whatever their stage: links, engines, parts, ledgers of parts. Knows no Dagster."""
+"""Concepts shared by all stages: links, engines, parts and their ledgers. Knows no Dagster."""

@@ -25,7 +25,7 @@ _RANGE = 1 << 64
 
 
 class SplitParameters(Parameters):
-    """What documents are assigned to, each independently of the others; null assigns nothing.
+    """A key by which each document is assigned independently of the others; null assigns nothing.
 
     `shares` are those of named splits (only proportions count), in the order given; `folds` are those of a k-fold
     cross validation; `shards` are equal parts. `seed` is that of the hashes.

@@ -22,11 +22,11 @@ from llm_assets.store.manifest import Input, Manifest, Staged
 
 
 class Stored(Protocol):
-    """What was made and committed."""
+    """A tokenizer or model that is made and committed."""
 
     @property
     def manifest(self) -> Manifest:
-        """What it is, and what it was made from."""
+        """The manifest with which it was committed."""
         ...
 
 
@@ -81,7 +81,7 @@ class FrozenLink(Link[StagedT], Generic[StagedT, StoredT]):
 
     @abstractmethod
     def find(self, store: Store) -> StoredT | None:
-        """What was made; None where it is not there."""
+        """The committed tokenizer or model; None where there is none."""
 
     @abstractmethod
     def make_first(self, work: Work) -> StagedT:
@@ -89,14 +89,14 @@ class FrozenLink(Link[StagedT], Generic[StagedT, StoredT]):
 
     @abstractmethod
     def as_made(self, store: Store, stored: StoredT) -> StagedT:
-        """What is there, as `make` gives it out."""
+        """The committed tokenizer or model as a staged one, the result of `make`."""
 
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
         """The snapshots there are now. Raises MissingInputError where a source has none."""
         return training_inputs(self.training_sources(store))
 
     def training_sources(self, store: Store) -> list[TrainingSource]:
-        """Of every source its snapshots there are now. Raises MissingInputError where one has none."""
+        """The current snapshots of every source. Raises MissingInputError where one has none."""
         found = [self.snapshots(store, source) for source in self.sources]
         for source, snapshots in zip(self.sources, found, strict=True):
             if not snapshots:
@@ -131,7 +131,7 @@ class FrozenLink(Link[StagedT], Generic[StagedT, StoredT]):
         return State.MISSING if store.refusals.get(self.asset, partition) is None else State.REFUSED
 
     def stored(self, store: Store) -> StoredT:
-        """What was made. Raises MissingInputError where it is not there."""
+        """The committed tokenizer or model. Raises MissingInputError where it is not there."""
         stored = self.find(store)
         if stored is None:
             raise MissingInputError.of(self.asset)

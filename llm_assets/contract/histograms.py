@@ -61,7 +61,7 @@ class ValueRange:
 
     @property
     def _room(self) -> float:
-        """What is added on both sides of numbers that lie too close together for bins between them."""
+        """Margin on both sides of numbers that are too close together for bins between them."""
         size = max(abs(self.low), abs(self.high))
         return max(0.5, _APART * size) if self.high - self.low <= _APART * size + _TINY else 0.0
 
@@ -88,7 +88,7 @@ class Histogram:
 
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Self:
-        """Of one series without a name."""
+        """The histogram of one series without a name."""
         histogram = cls.empty(ValueRange().including(values), [""], {})
         histogram.add("", values)
         return histogram

@@ -37,7 +37,7 @@ class MissingInputError(LlmAssetsError, RuntimeError):
 
 
 class State(StrEnum):
-    """Of a partition.
+    """The state of a partition.
 
     Never made; its last attempt failed a blocking check; made from other inputs, code or parameters than now;
     up to date.
@@ -60,7 +60,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found. `message` says in a sentence what was compared."""
+    """The result of a check. `message` says in a sentence what was compared."""
 
     check: str
     passed: bool
@@ -70,7 +70,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Description:
-    """What a person looks at: sizes, distributions, samples. All of it computed from the staged data.
+    """A partition's page: sizes, distributions and samples. All of it computed from the staged data.
 
     `worked_bytes` is what was worked through to make it, where its speed says something; `values` that are None are
     not known. `tables` are counts and their like. `reasons` is the order in which reasons for dropping count, where
@@ -93,7 +93,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Work:
-    """What a link needs to make a partition."""
+    """The arguments of `Link.make`: store, engine and partition."""
 
     store: Store
     engine: LocalEngine
@@ -211,7 +211,7 @@ class Link(ABC, Generic[StagedT]):
 
     @abstractmethod
     def inputs(self, store: Store, partition: str) -> dict[str, Input]:
-        """What the partition would be made from now. Raises MissingInputError."""
+        """The current inputs of a partition, by name. Raises MissingInputError."""
 
     @abstractmethod
     def committed(self, store: Store, partition: str) -> Manifest | None:
@@ -227,10 +227,10 @@ class Link(ABC, Generic[StagedT]):
 
     @abstractmethod
     def describe(self, staged: StagedT, store: Store) -> Description:
-        """What a person looks at."""
+        """The description of a staged partition."""
 
     def fingerprint(self, store: Store, partition: str) -> str | None:
-        """What the partition would be made from now; None where an input is missing."""
+        """The fingerprint of the partition if it were made now; None where an input is missing."""
         try:
             inputs = self.inputs(store, partition)
         except MissingInputError:

@@ -20,7 +20,7 @@ from llm_assets.store.ledger import Ledger
 
 
 class Disposition(StrEnum):
-    """What became of a row. Each is a partition value of the stage's Delta table."""
+    """The disposition of a row: kept, rejected or quarantined. Each is a partition value of the stage's Delta table."""
 
     KEPT = "kept"
     REJECTED = "rejected"
@@ -36,7 +36,7 @@ class Parameters(BaseModel):
 
 @dataclass(frozen=True)
 class StageOutput:
-    """What a stage made of one batch: rows by disposition, and their entry in the ledger."""
+    """The result of a stage for one batch: rows by disposition, and their ledger."""
 
     rows: Mapping[Disposition, pa.RecordBatch]
     ledger: Ledger

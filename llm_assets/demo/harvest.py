@@ -1,4 +1,4 @@
-"""What an installation has to say: the prose in it (docstrings, descriptions, text files) and its code.
+"""Harvests documents from an installation: its prose (docstrings, descriptions, text files) and its code.
 
 Guarantees that every document is non-empty and valid UTF-8, without NUL, over-long lines or paths of this machine,
 and that modules are parsed, never imported. How many documents are wanted, and where they go, is not known here.
@@ -45,7 +45,7 @@ METADATA_FOLDER = (".dist-info", ".egg-info")
 
 
 @dataclass(frozen=True)
-class Document:
+class HarvestedDocument:
     """A text of the installation. `name` is unique among documents of prose, and among those of code."""
 
     name: str
@@ -59,21 +59,23 @@ class Document:
         return len(self.text.encode())
 
 
-def prose(installation: Installation) -> Iterator[Document]:
+def prose(installation: Installation) -> Iterator[HarvestedDocument]:
     """Docstrings (one document a module), package descriptions and text files, in the installation's order."""
     readers = ((file, _prose_reader(file)) for file in installation.files)
     return _documents(installation, ((file, read) for file, read in readers if read is not None))
 
 
-def code(installation: Installation) -> Iterator[Document]:
+def code(installation: Installation) -> Iterator[HarvestedDocument]:
     """Python files as they are, in the installation's order."""
     return _documents(installation, ((file, _code) for file in installation.files if _is_module(file)))
 
 
-Reader = Callable[[InstalledFile, bytes], Document | None]
+Reader = Callable[[InstalledFile, bytes], HarvestedDocument | None]
 
 
-def _documents(installation: Installation, files: Iterable[tuple[InstalledFile, Reader]]) -> Iterator[Document]:
+def _documents(
+    installation: Installation, files: Iterable[tuple[InstalledFile, Reader]]
+) -> Iterator[HarvestedDocument]:
     for file, read, data in _contents(files):
         document = read(file, data)
         if document is not None and _is_presentable(document, installation.paths):
@@ -102,7 +104,7 @@ def _bytes_of(path: Path) -> bytes:
         return b""
 
 
-def _is_presentable(document: Document, paths: list[str]) -> bool:
+def _is_presentable(document: HarvestedDocument, paths: list[str]) -> bool:
     text = document.text
     try:
         text.encode()
@@ -148,27 +150,27 @@ def _is_text_file(path: PurePosixPath) -> bool:
     return not path.suffix and (LICENCE_LIKE.match(path.name) or README_LIKE.match(path.name)) is not None
 
 
-def _code(file: InstalledFile, data: bytes) -> Document | None:
+def _code(file: InstalledFile, data: bytes) -> HarvestedDocument | None:
     text = _decoded(data)
-    return None if text is None else Document(file.name, text, "code", file.package)
+    return None if text is None else HarvestedDocument(file.name, text, "code", file.package)
 
 
-def _text(file: InstalledFile, data: bytes) -> Document | None:
+def _text(file: InstalledFile, data: bytes) -> HarvestedDocument | None:
     text = _decoded(data)
-    return None if text is None else Document(file.name, text, "text", file.package)
+    return None if text is None else HarvestedDocument(file.name, text, "text", file.package)
 
 
-def _description(file: InstalledFile, data: bytes) -> Document | None:
+def _description(file: InstalledFile, data: bytes) -> HarvestedDocument | None:
     """The long description of a package, which is most often its README."""
     if not data or _decoded(data) is None:
         return None
     metadata = Distribution.at(file.path.parent).metadata
     package = Package(metadata_field(metadata, "Name") or file.package.name, license_of(metadata))
     text = metadata_field(metadata, "Description")
-    return Document(file.name, text, "description", package)
+    return HarvestedDocument(file.name, text, "description", package)
 
 
-def _docstrings(file: InstalledFile, data: bytes) -> Document | None:
+def _docstrings(file: InstalledFile, data: bytes) -> HarvestedDocument | None:
     """A module's docstring, then those of its classes and functions, each under its qualified name."""
     quoted = sum(len(part) for quotes in TRIPLE_QUOTES for part in data.split(quotes)[1::2])
     if quoted < max(SMALLEST_DOCUMENT, PROSE_SHARE * len(data)):
@@ -178,7 +180,7 @@ def _docstrings(file: InstalledFile, data: bytes) -> Document | None:
         return None
     with _collector_paused():
         sections = [f"{name}\n\n{text}" for name, text in _parsed_docstrings(source, _module_name(file.name))]
-    return Document(file.name, "\n\n".join([*sections, ""]), "docstrings", file.package)
+    return HarvestedDocument(file.name, "\n\n".join([*sections, ""]), "docstrings", file.package)
 
 
 def _parsed_docstrings(source: str, module: str) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ LONGEST_LICENSE_NAME = 60
 
 @dataclass(frozen=True)
 class Package:
-    """What a file belongs to. The licence is what the package declares of itself, None where it is silent."""
+    """The package to which a file belongs, and the licence that it declares; None where it declares none."""
 
     name: str
     license: str | None

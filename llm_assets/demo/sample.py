@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from llm_assets.demo.harvest import Document, code, prose
+from llm_assets.demo.harvest import HarvestedDocument, code, prose
 from llm_assets.demo.installation import Installation, stable_number
 
 SMALLEST_DEMO_MEGABYTES = 0.1
@@ -29,7 +29,7 @@ class DemoSnapshot:
 
     source: str
     name: str
-    documents: list[Document]
+    documents: list[HarvestedDocument]
 
     @property
     def size(self) -> int:
@@ -61,7 +61,7 @@ def demo_snapshots(installation: Installation, megabytes: float) -> list[DemoSna
 class Arrival:
     """A document and the snapshots it arrives in."""
 
-    document: Document
+    document: HarvestedDocument
     snapshots: tuple[str, ...]
 
     @property
@@ -70,7 +70,7 @@ class Arrival:
         return self.document.size * len(self.snapshots)
 
 
-def _arriving(documents: Iterable[Document]) -> Iterator[Arrival]:
+def _arriving(documents: Iterable[HarvestedDocument]) -> Iterator[Arrival]:
     for document in documents:
         if stable_number(document.name, "snapshot") % 2:
             yield Arrival(document, (SECOND,))
@@ -92,5 +92,5 @@ def _until_spent(arrivals: Iterable[Arrival], budget: int, largest: int) -> Iter
         yield arrival
 
 
-def _arriving_in(snapshot: str, arrivals: Iterable[Arrival]) -> list[Document]:
+def _arriving_in(snapshot: str, arrivals: Iterable[Arrival]) -> list[HarvestedDocument]:
     return [arrival.document for arrival in arrivals if snapshot in arrival.snapshots]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from llm_assets.demo.harvest import Document
+from llm_assets.demo.harvest import HarvestedDocument
 from llm_assets.demo.installation import Installation, running_installation, stable_number
 from llm_assets.demo.sample import DemoSnapshot, demo_snapshots
 from llm_assets.errors import LlmAssetsError
@@ -46,7 +46,7 @@ class ForeignFilesError(LlmAssetsError, ValueError):
 
 @dataclass(frozen=True)
 class LandedSnapshot:
-    """What a snapshot holds: files (without `_SUCCESS`), documents, and UTF-8 bytes of text."""
+    """Counts of a snapshot: files (without `_SUCCESS`), documents, and UTF-8 bytes of text."""
 
     source: str
     snapshot: str
@@ -144,9 +144,9 @@ def _code_files(snapshot: DemoSnapshot) -> Iterator[tuple[str, bytes]]:
     yield from _parts("jsonl", _json_lines, _tenths(snapshot.documents, range(9, 10)))
 
 
-def _loose(documents: Iterable[Document]) -> dict[str, Document]:
+def _loose(documents: Iterable[HarvestedDocument]) -> dict[str, HarvestedDocument]:
     """The first text files of a snapshot with a name that can be flattened, by their flat names."""
-    loose: dict[str, Document] = {}
+    loose: dict[str, HarvestedDocument] = {}
     for document in documents:
         name = f"demo-{document.name.replace('/', '__')}"
         if document.kind == "text" and LOOSE_NAME.fullmatch(name) and len(loose) < LOOSE_FILES:
@@ -154,12 +154,12 @@ def _loose(documents: Iterable[Document]) -> dict[str, Document]:
     return loose
 
 
-def _tenths(documents: Iterable[Document], tenths: range) -> list[Document]:
+def _tenths(documents: Iterable[HarvestedDocument], tenths: range) -> list[HarvestedDocument]:
     return [document for document in documents if stable_number(document.name, "format") % 10 in tenths]
 
 
 def _parts(
-    suffix: str, encode: Callable[[list[Record]], bytes], documents: Iterable[Document]
+    suffix: str, encode: Callable[[list[Record]], bytes], documents: Iterable[HarvestedDocument]
 ) -> Iterator[tuple[str, bytes]]:
     """Files of the documents, in order, each of at most `LARGEST_PART` bytes of text."""
     parts: list[list[Record]] = []
@@ -173,7 +173,7 @@ def _parts(
     return ((f"demo-{number:03}.{suffix}", encode(records)) for number, records in enumerate(parts))
 
 
-def _record(document: Document) -> Record:
+def _record(document: HarvestedDocument) -> Record:
     package = document.package
     return Record(document.name, document.kind, package.license, package.name, document.text)
 

@@ -1,4 +1,4 @@
-"""What several modules need of Arrow: columns with their meaning, and numpy arrays over memory that Arrow owns."""
+"""Arrow columns with a meaning, and numpy views of Arrow memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def column(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = True)
 
 
 def meaning(field: pa.Field) -> str | None:
-    """What a column is; None where it does not say."""
+    """The meaning of a column; None where it has none."""
     comment = (field.metadata or {}).get(b"comment")
     return None if comment is None else comment.decode()
 

@@ -17,7 +17,7 @@ from numba.core import caching
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from llm_assets.kernels.places import PLACE_VARIABLE, Kept
+from llm_assets.kernels.places import PLACE_VARIABLE, SavedCode
 from llm_assets.kernels.sources import UnknownSourcesError, digest_of
 
 _logger: Final = logging.getLogger(__name__)
@@ -75,14 +75,14 @@ class CompiledCode(caching._Cache):  # pyright: ignore[reportPrivateUsage]
             _say_once(f"no folder for compiled code can be written; set {PLACE_VARIABLE} to one that can")
 
     @cached_property
-    def _kept(self) -> Kept | None:
+    def _kept(self) -> SavedCode | None:
         source = Path(self._function.__code__.co_filename)
         try:
             digest = digest_of(self._function.__module__, source)
         except UnknownSourcesError as error:
             _say_once(str(error))
             return None
-        return Kept.of(self._function.__module__, source, self._function.__qualname__, digest)
+        return SavedCode.of(self._function.__module__, source, self._function.__qualname__, digest)
 
     def _key(self, signature: Any, codegen: Any) -> Any:
         """All by which the code of functions of one name and of the same sources can differ."""

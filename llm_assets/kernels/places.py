@@ -27,8 +27,8 @@ _CHECKSUM_SIZE: Final = 32
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What is kept of one function, compiled from sources of one digest."""
+class SavedCode:
+    """The compiled code of one function, with the digest of its sources."""
 
     places: tuple[Path, ...]
     function: str
@@ -41,7 +41,7 @@ class Kept:
         return cls(tuple(_places(module, source)), name, digest)
 
     def load(self, name: str) -> Iterator[Any]:
-        """What was saved under a name, in any of the places."""
+        """The code saved under a name, in any of the places."""
         for place in self.places:
             with contextlib.suppress(OSError):
                 content = (place / self._file(name)).read_bytes()

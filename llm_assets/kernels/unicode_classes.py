@@ -29,7 +29,7 @@ UNICODE_VERSION: Final = unicodedata.unidata_version
 CODE_POINTS: Final = 0x110000
 
 LINE_BREAKS: Final = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-"""What `str.splitlines` splits at, "\\r\\n" apart."""
+"""Characters at which `str.splitlines` splits, except "\r\n"."""
 
 # Unicode's property Sentence_Terminal, which `unicodedata` lacks: its code points in ranges, as of the version
 # from which FineWeb's rules took their marks.

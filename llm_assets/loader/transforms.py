@@ -35,7 +35,7 @@ class Transform(ABC):
 
 
 def identity(transform: object) -> dict[str, Any]:
-    """What a state keeps of a transform: `use` (`package.module:Class`), `version` and the parameters, as JSON.
+    """The entry of a transform in a saved state: `use` (`package.module:Class`), `version` and parameters, as JSON.
 
     Raises ValueError for what is no transform as `Transform` asks for.
     """

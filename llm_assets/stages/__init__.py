@@ -1,1 +1,1 @@
-"""What happens to text. Arrow batches in and out; nothing here knows Dagster. Imports nothing by itself."""
+"""The stages, from landed files to training rows. Arrow batches in and out, without Dagster."""

@@ -23,7 +23,7 @@ from llm_assets.demo import (
     write_demo_data,
 )
 from llm_assets.demo import write as write_module
-from llm_assets.demo.harvest import Document, code, prose
+from llm_assets.demo.harvest import HarvestedDocument, code, prose
 from llm_assets.demo.installation import Package
 from llm_assets.store.folder import Folder
 
@@ -228,7 +228,7 @@ def test_an_empty_installation_yields_empty_snapshots(tmp_path: Path) -> None:
     assert [(snapshot.files, snapshot.documents, snapshot.bytes) for snapshot in result] == [(0, 0, 0)] * 3
 
 
-def only(root: Path, source: Any = prose) -> list[Document]:
+def only(root: Path, source: Any = prose) -> list[HarvestedDocument]:
     return list(source(Installation((Root("site-packages", root),))))
 
 

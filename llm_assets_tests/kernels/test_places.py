@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_assets.kernels.places import OTHERS_KEPT, PLACE_VARIABLE, Kept
+from llm_assets.kernels.places import OTHERS_KEPT, PLACE_VARIABLE, SavedCode
 
 
 @pytest.fixture
@@ -15,8 +15,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def kept(digest: str, function: str = "größer") -> Kept:
-    return Kept.of("package.module", Path("package/module.py"), function, digest)
+def kept(digest: str, function: str = "größer") -> SavedCode:
+    return SavedCode.of("package.module", Path("package/module.py"), function, digest)
 
 
 def saved_at(place: Path, digest: str, name: str, time: int) -> None:

@@ -21,7 +21,7 @@ from llm_assets.stages.pack.plan import PackParameters
 from llm_assets.stages.read.link import RawLink, ReadLimits
 from llm_assets.stages.read.parameters import ReadParameters
 from llm_assets.stages.tokenize.link import TokenizedLink
-from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters, TrainParameters
+from llm_assets.stages.tokenizer.link import TokenizerLink, TokenizerParameters, TokenizerTrainParameters
 from llm_assets.store.folder import Folder
 from llm_assets.store.layout import SUCCESS, Store
 from llm_assets.store.manifest import Manifest
@@ -62,7 +62,9 @@ def source(name: str, tokenizer: TokenizerLink | None = None, **limits: float) -
 
 def trained_on(*sources: DedupedLink) -> TokenizerLink:
     """A tokenizer link named `bpe`."""
-    train = TrainParameters(sources=tuple(link.source for link in sources), vocabulary_size=400, max_bytes=40_000)
+    train = TokenizerTrainParameters(
+        sources=tuple(link.source for link in sources), vocabulary_size=400, max_bytes=40_000
+    )
     return TokenizerLink("bpe", TokenizerParameters(train=train), sources)
 
 

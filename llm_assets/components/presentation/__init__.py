@@ -1,1 +1,1 @@
-"""What a person sees of a partition: metadata, one report with all plots, and plots drawn as SVG."""
+"""The page of a partition: metadata, and one report with plots drawn as SVG."""

@@ -14,9 +14,9 @@ from itertools import pairwise, zip_longest
 from typing import Final
 
 INK: Final = "#777"
-"""Of words and axes: a contrast of 4.4 or more to white and to black."""
+"""Colours of text and axes: a contrast of at least 4.4 to white and to black."""
 FILLS: Final = ("#3b6fb6", "#c8741f", "#5b8c3e", "#9a5fb0")
-"""Of shapes, in the order of series: a contrast of 3 or more to white and to black."""
+"""Colours of shapes by series: a contrast of at least 3 to white and to black."""
 
 FONT_SIZE: Final = 11
 LINE_HEIGHT: Final = 15

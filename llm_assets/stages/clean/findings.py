@@ -1,4 +1,4 @@
-"""What is known of each document besides its text: the columns that cleaning adds, and the verdict on them.
+"""The columns that cleaning adds to each document: its measurements, and the verdict on them.
 
 Guarantees that a verdict follows from these columns and the parameters alone, so that other parameters can be tried
 on a stored table without reading a text. How the columns are computed is the business of the stage.
@@ -89,7 +89,7 @@ def columns_of(statistics: Iterable[str]) -> list[str]:
 
 
 def verdicts(findings: pa.RecordBatch, parameters: CleanParameters) -> Verdicts:
-    """What the parameters' rules say of each document.
+    """Judge each document by the rules of the parameters.
 
     Raises KeyError where a rule needs a number that was not looked at, ValueError for documents without statistics.
     """

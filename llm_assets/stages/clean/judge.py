@@ -22,7 +22,7 @@ REASONS_TYPE: Final = pa.list_(REASON_TYPE)
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What `rules` say of each document.
+    """The verdicts of `rules` on each document.
 
     `values` (float64) holds the statistic that each rule looks at, `broken` (bool) whether it breaks the rule;
     both have shape [documents, rules].
@@ -55,7 +55,7 @@ class Verdicts:
         return {rule.name: first[:, number] for number, rule in enumerate(self.rules)}
 
     def reasons(self) -> pa.ListArray:
-        """Of each document every rule it breaks, in order, as `REASONS_TYPE`; an empty list for a kept one."""
+        """Every rule that each document breaks, in order, as `REASONS_TYPE`; an empty list for a kept one."""
         documents, rules = np.nonzero(self.broken)
         names = pa.array([rule.name for rule in self.rules], pa.large_string())
         thresholds = np.array([rule.threshold for rule in self.rules], np.float64)

@@ -141,7 +141,7 @@ class CleanedLink(DocumentLink, SourceStage):
 
 
 def _each_file(parameters: CleanParameters, look: Callable[[str], FoundT]) -> dict[str, FoundT]:
-    """What a look at each file that the parameters name gives, by its URI. Raises MissingInputError, NamedFileError."""
+    """`look` of each file that the parameters name, by its URI. Raises MissingInputError, NamedFileError."""
     found: dict[str, FoundT] = {}
     for uri in parameters.files:
         try:

@@ -1,4 +1,4 @@
-"""What a source's YAML says about cleaning.
+"""Parameters of cleaning, as a source's YAML gives them.
 
 Guarantees that what validates can be carried out, as far as that can be told without reading another file, and that
 the rules come in one order, the order in which they count.
@@ -54,7 +54,7 @@ def labels_only() -> LanguageParameters:
 
 
 def flags_only() -> PiiParameters:
-    """What patterns find is counted, and stays."""
+    """The default of `pii`: matches of patterns are counted, and stay in the text."""
     return PiiParameters.model_validate({kind.value: Action.FLAG for kind in PATTERN_KINDS})
 
 
@@ -63,7 +63,7 @@ def _is_empty(value: Sequence[object]) -> bool:
 
 
 class CleanParameters(Parameters):
-    """What is done to a document's text, in the order of the first five fields, and the rules that then judge it.
+    """The edits of a document's text, in the order of the first five fields, and the rules that then judge it.
 
     `repair` and `lines` do nothing unless told to; `edits` and `statistics` are code that the user supplies. Unless
     told otherwise `pii` counts what patterns find and `language` labels documents; given as `{}` they mask, and ask for

@@ -1,4 +1,4 @@
-"""What a person sees of a cleaned snapshot: where documents lie beside the thresholds, languages, PII, and examples.
+"""The page of a cleaned snapshot: distributions beside the thresholds, languages, PII, and examples.
 
 Guarantees memory bounded by a batch, whatever the number of documents: numbers are read twice, for their span and
 then for their bins, and no text but that of the examples.
@@ -67,8 +67,8 @@ def _most_telling(rules: Sequence[Rule], ledger: Ledger) -> tuple[str, ...]:
 
 
 @dataclass
-class _Found:
-    """Of all documents: the span of each statistic; and by disposition, languages, and PII (documents, spans)."""
+class _Totals:
+    """Totals of all documents: the range of each statistic; by disposition, languages and PII (documents, spans)."""
 
     spans: dict[str, ValueRange]
     languages: dict[str, Counter[str]] = field(default_factory=lambda: {each: Counter() for each in _SHOWN})
@@ -101,9 +101,9 @@ class _Found:
         ]
 
 
-def _look(files: SnapshotFiles, statistics: Sequence[str], parameters: CleanParameters) -> _Found:
+def _look(files: SnapshotFiles, statistics: Sequence[str], parameters: CleanParameters) -> _Totals:
     """The first pass."""
-    found = _Found({name: ValueRange() for name in statistics})
+    found = _Totals({name: ValueRange() for name in statistics})
     kinds = [kind.value for kind in parameters.pii.kinds()] if parameters.pii else []
     columns = dict.fromkeys((LANGUAGE, *columns_of(statistics), *(f"pii.{kind}" for kind in kinds)))
     for disposition in _SHOWN:

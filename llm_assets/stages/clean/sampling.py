@@ -45,7 +45,7 @@ class SamplingError(LlmAssetsError, ValueError):
 
 @dataclass(frozen=True)
 class Sampling:
-    """What is drawn: `fraction` of every stratum, or `documents` in all, shared out in proportion.
+    """The size of a sample: `fraction` of every stratum, or `documents` in all, shared out in proportion.
 
     `by` names statistics, cut at quantiles into `strata` parts, and `CATEGORIES`; strata are their combinations, and
     all documents are one where there is none. The smallest hashes of a stratum are taken, so that a larger sample
@@ -177,7 +177,7 @@ class _Population:
         return np.array(own, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
 
     def hashes(self) -> Hashes:
-        """Of all documents: uint64 [documents]."""
+        """Hashes of all documents: uint64 [documents]."""
         return np.concatenate([np.empty(0, np.uint64), *self._hashes])
 
     def strata(self) -> tuple[npt.NDArray[np.int64], list[dict[str, str]]]:

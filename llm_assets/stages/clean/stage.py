@@ -42,7 +42,7 @@ from llm_assets.stages.clean.version import stage_version
 from llm_assets.store.ledger import Count, Ledger
 
 PROCESSING_ERROR: Final = "processing_error"
-"""What documents that no engine could process are quarantined for."""
+"""The quarantine error of documents that raise an error when they are processed."""
 
 _PROCESSING_ERRORS: Final = (ValueError, RuntimeError, ArithmeticError, LookupError)
 _URL: Final = "$.url"

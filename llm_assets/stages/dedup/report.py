@@ -1,4 +1,4 @@
-"""What a person sees of a deduplicated snapshot: some of the copies, each beside the document that it is a copy of.
+"""The page of a deduplicated snapshot: examples of copies, each beside the document that it is a copy of.
 
 Guarantees that of texts no more is read than the row groups of the examples.
 """

@@ -32,7 +32,7 @@ class Era:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _LapPart:
     """From `offset` of a lap on, the lap covers the first `slots` slots: its unused ones and the new ones."""
 
     offset: int
@@ -45,7 +45,7 @@ class _Laps:
 
     start: int
     number: int
-    parts: tuple[_Part, ...]
+    parts: tuple[_LapPart, ...]
 
     @property
     def length(self) -> int:
@@ -168,7 +168,7 @@ class SourceStream:
     @cached_property
     def _kinds(self) -> tuple[_Laps, ...]:
         """All laps by kind: a kind lasts until the next one starts. A lap in which the source grew is its own kind."""
-        kinds = [_Laps(0, 0, (_Part(0, self.eras[0].rows - self.held_out),))]
+        kinds = [_Laps(0, 0, (_LapPart(0, self.eras[0].rows - self.held_out),))]
         for era in self.eras[1:]:
             slots = era.rows - self.held_out
             if len(kinds) > 1 and era.start < kinds[-1].start:
@@ -180,10 +180,10 @@ class SourceStream:
             start, number = laps.start + whole * laps.length, laps.number + whole
             offset = era.start - start
             if not offset:
-                kinds.append(_Laps(start, number, (_Part(0, slots),)))
+                kinds.append(_Laps(start, number, (_LapPart(0, slots),)))
             else:
-                kinds.append(_Laps(start, number, (*laps.parts, _Part(offset, slots))))
-                kinds.append(_Laps(start + slots, number + 1, (_Part(0, slots),)))
+                kinds.append(_Laps(start, number, (*laps.parts, _LapPart(offset, slots))))
+                kinds.append(_Laps(start + slots, number + 1, (_LapPart(0, slots),)))
         return tuple(kinds)
 
     def _lap_at(self, position: int) -> tuple[_Laps, int, int]:
@@ -205,7 +205,7 @@ class SourceStream:
     def _keys(self, number: int, part: int) -> NDArray[np.uint64]:
         return permutation_keys(self.seed, self.name, f"{number}.{part}" if part else number)
 
-    def _slots_in(self, parts: tuple[_Part, ...], number: int, offsets: RowNumbers) -> RowNumbers:
+    def _slots_in(self, parts: tuple[_LapPart, ...], number: int, offsets: RowNumbers) -> RowNumbers:
         """The slots at offsets of a lap with these parts, int64 [n]."""
         part, before = parts[-1], parts[:-1]
         keys = self._keys(number, len(before))
@@ -222,7 +222,7 @@ class SourceStream:
         slots[grown] = chosen
         return slots
 
-    def _offsets(self, parts: tuple[_Part, ...], number: int, slots: RowNumbers) -> RowNumbers:
+    def _offsets(self, parts: tuple[_LapPart, ...], number: int, slots: RowNumbers) -> RowNumbers:
         """The offsets of slots in a lap with these parts, int64 [n]: the inverse of `_slots_in`."""
         part, before = parts[-1], parts[:-1]
         keys = self._keys(number, len(before))

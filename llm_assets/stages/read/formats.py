@@ -34,7 +34,7 @@ class Format(Protocol):
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """What the names of its files end with."""
+        """The suffixes of the format's files."""
         ...
 
     def records(self, content: Content, parameters: ReadParameters) -> Iterator[Record]:

@@ -62,7 +62,7 @@ class ReadParameters(Parameters):
 
     @property
     def further_suffixes(self) -> tuple[str, ...]:
-        """What `readers` read."""
+        """The formats that `readers` read."""
         return tuple(suffix for reader in self.readers for suffix in reader.suffixes)
 
     @field_validator("formats")

@@ -42,7 +42,7 @@ class Reader(Plugin):
 
     group = "llm_assets.readers"
     suffixes: ClassVar[tuple[str, ...]]
-    """What the names of its files end with, as `(".srt",)`."""
+    """The suffixes of its files, such as `(".srt",)`."""
     seeks: ClassVar[bool] = False
     """Whether it reads here and there. Else it is given a file from front to back, which may be compressed."""
 

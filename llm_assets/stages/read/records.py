@@ -1,4 +1,4 @@
-"""What the readers of all formats yield: a record that was read, or one that could not be, and why.
+"""The items that readers of all formats yield: a record, or the error of one that could not be read.
 
 Guarantees that every record carries its place in its file. How records become rows and ledger entries is
 `rows.py`; which reader a file gets is `stage.py`.

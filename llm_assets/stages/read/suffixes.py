@@ -31,14 +31,14 @@ _SHORT = {".tgz": ".tar.gz", ".tzst": ".tar.zst", ".txz": ".tar.xz", ".tbz2": ".
 
 @dataclass(frozen=True)
 class Suffix:
-    """What a file name says: a known format, and the compression around it, or ""."""
+    """The known format that a file name ends with, and the compression around it, or ""."""
 
     format: str
     compression: str
 
 
 def suffix_of(name: str, stands_for: Mapping[str, str], further: Iterable[str] = ()) -> Suffix | None:
-    """What a name says, with `stands_for` (suffix to suffix; "" for names without one) and the formats `further`.
+    """Format and compression of a name. `stands_for` maps suffixes ("" for none); `further` are more formats.
 
     None where the format is not known. A further format may be compressed, and comes before a known one.
     """

@@ -46,7 +46,7 @@ ENCODER_AGREES = Check(
 ROUND_TRIP = Check("round_trip", "Decoding the ids gives back the text, byte for byte.")
 
 
-class TrainParameters(Parameters):
+class TokenizerTrainParameters(Parameters):
     """Train a byte-level BPE. `max_bytes` of text are used, the same share from each source."""
 
     sources: tuple[str, ...] = Field(min_length=1)
@@ -57,7 +57,7 @@ class TrainParameters(Parameters):
 class TokenizerParameters(Parameters):
     """Either `train`, or the `path` (a URI) of a `tokenizer.json`."""
 
-    train: TrainParameters | None = None
+    train: TokenizerTrainParameters | None = None
     path: str | None = None
     end_of_document: str = Field(default="<|endoftext|>", min_length=1)
 

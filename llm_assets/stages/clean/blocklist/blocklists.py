@@ -75,7 +75,7 @@ class Blocklists:
 
 
 def labels(blocklists: Sequence[Blocklist], hits: npt.NDArray[np.int64]) -> pa.ListArray:
-    """Of each document the names of the lists of which it has too many hits, in order, as `LABELS_TYPE`.
+    """The names of the lists of which each document has too many hits, in order, as `LABELS_TYPE`.
 
     `hits` is int64[documents, lists].
     """

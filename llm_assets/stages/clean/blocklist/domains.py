@@ -53,7 +53,7 @@ _NOT_IN_PATH: Final = np.uint8(2)
 
 
 def _classes() -> Bytes:
-    """Of every ASCII character (uint8[128]): ends an address, may end a sentence or a bracket round it, or neither."""
+    """Class of every ASCII character, uint8[128]: ends an address, may end a sentence or bracket, or neither."""
     table = np.full(0x80, _IN_PATH, np.uint8)
     table[[ord(character) for character in ".,;:!')]*_~"]] = _PUNCTUATION
     # RFC 3986, appendix A, has neither these nor controls.
@@ -150,7 +150,7 @@ def _authority(url: Bytes) -> tuple[int, int]:
 def _count_in(
     text: Bytes, addresses: Addresses, folding: Folding, unit: Bytes, read: Integers, recent: Integers, hits: Integers
 ) -> None:
-    """Of one text: what stands between ASCII white space is looked at where a dot or "//" makes it worth it."""
+    """Find the addresses of one text: runs between ASCII white space are searched where they have a dot or "//"."""
     position = counted = 0
     while position + 1 < len(text):
         byte, following = text[position], text[position + 1]
@@ -180,7 +180,7 @@ def _count_between(
     recent: Integers,
     hits: Integers,
 ) -> None:
-    """Of `text[position:end]`, with what stands around it. A host at `own` needs no dot.
+    """Find the addresses in `text[position:end]`, with the characters around it. A host at `own` needs no dot.
 
     `recent[i % _RECENT]` has, of unit i, where it starts and where the run of labels and dots that it is in starts.
     """

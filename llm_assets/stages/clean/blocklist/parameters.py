@@ -1,4 +1,4 @@
-"""What a user may set of a source's blocklists."""
+"""Parameters of a source's blocklists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from llm_assets.stages.clean.rules import Bound, Entry, Rule
 
 MAX_BLOCKLISTS: Final = 64
-"""Of one source: which lists an entry is on is kept in 64 bits."""
+"""Most lists of one source: the lists of an entry are kept in 64 bits."""
 
 
 class Blocklist(Entry):

@@ -141,7 +141,7 @@ def _edit_document(
 
 @kernel
 def _measure_line(text: _Bytes, start: int, classes: _Bytes) -> tuple[int, int, int, int, int, int]:
-    """Of the line at `start`: where its words start and end, where it ends without and with its line break.
+    """Bounds of the line at `start`: start and end of its words, its end without and with the line break.
 
     Then how many words it has and the characters of the longest. Without words both start and end are `start`.
     """

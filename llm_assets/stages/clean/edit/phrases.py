@@ -31,7 +31,7 @@ POLICY: Final = (
     "use of cookies",
     "use cookies",
 )
-"""What gives away a line of a site's small print: the phrases of C4's code."""
+"""Phrases of C4's code that identify a line of a site's small print."""
 
 _Bytes = npt.NDArray[np.uint8]
 _Offsets = npt.NDArray[np.int64]

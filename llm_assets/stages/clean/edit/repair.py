@@ -63,7 +63,7 @@ def repair(texts: pa.LargeStringArray, repairs: Repairs) -> tuple[pa.LargeString
 
 @cache
 def _actions(line_breaks: bool, control_characters: bool, zero_width: bool) -> _Bytes:
-    """What becomes of each code point: uint8[0x110000], read-only."""
+    """The action for each code point: uint8[0x110000], read-only."""
     table = np.full(CODE_POINTS, _KEEP, np.uint8)
     breaks = [ord(each) for each in LINE_BREAKS]
     if control_characters:
@@ -187,7 +187,7 @@ _ROLES_END: Final = 0x10000
 
 @cache
 def _roles() -> npt.NDArray[np.int64]:
-    """Of each code point up to U+FFFF, the encodings in which its byte starts or continues a character of UTF-8.
+    """For each code point up to U+FFFF, the encodings in which its byte starts or continues a character of UTF-8.
 
     int64[65536]: a bit per encoding, four times: starts one of two bytes, of three, of four; continues one.
     """

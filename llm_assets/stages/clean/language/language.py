@@ -154,7 +154,7 @@ class Identifier:
 
 
 def identify(texts: pa.LargeStringArray, sample_bytes: int | None = None) -> pa.StructArray:
-    """What the bundled model makes of each text, as `Identifier.identify` says."""
+    """Identify each text by the bundled model, as `Identifier.identify` does."""
     return Identifier.bundled().identify(texts, sample_bytes)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llm_assets.errors import LlmAssetsError
-from llm_assets.stages.clean.language.predict import NOTHING, Network, hash_word
+from llm_assets.stages.clean.language.predict import NOTHING, FastTextNetwork, hash_word
 
 _MAGIC: Final = 793712314
 _VERSION: Final = 12
@@ -41,11 +41,11 @@ class Classifier:
     """
 
     labels: tuple[str, ...]
-    network: Network
+    network: FastTextNetwork
     word_ngrams: int
 
 
-class _Reader:
+class _ModelReader:
     """Takes numbers, arrays and strings off a file's bytes, in turn."""
 
     def __init__(self, data: bytes) -> None:
@@ -72,7 +72,7 @@ class _Reader:
 
 @dataclass(frozen=True)
 class _Arguments:
-    """What the model was trained with, as far as predictions depend on it."""
+    """The training arguments of the model on which predictions depend."""
 
     word_ngrams: int
     loss: int
@@ -101,7 +101,7 @@ def read_classifier(data: bytes, *, word_ngrams: bool = False) -> Classifier:
     output layer that is not quantised.
     """
     try:
-        classifier = _read(_Reader(data))
+        classifier = _read(_ModelReader(data))
     except ModelError:
         raise
     except (struct.error, ValueError) as error:
@@ -112,7 +112,7 @@ def read_classifier(data: bytes, *, word_ngrams: bool = False) -> Classifier:
     return classifier
 
 
-def _read(reader: _Reader) -> Classifier:
+def _read(reader: _ModelReader) -> Classifier:
     arguments = _read_arguments(reader)
     dictionary = _read_dictionary(reader)
     rows = _read_input(reader)
@@ -125,7 +125,7 @@ def _read(reader: _Reader) -> Classifier:
     hierarchical = arguments.loss == _HIERARCHICAL_SOFTMAX
     left, right = _tree(dictionary.label_counts) if hierarchical else (np.empty(0, np.int32), np.empty(0, np.int32))
     has_end = _END_OF_LINE in dictionary.words
-    network = Network(
+    network = FastTextNetwork(
         rows=rows,
         word_slots=_hash_table(dictionary.words),
         word_bytes=np.frombuffer(b"".join(dictionary.words), np.uint8),
@@ -143,7 +143,7 @@ def _read(reader: _Reader) -> Classifier:
     return Classifier(dictionary.labels, network, arguments.word_ngrams)
 
 
-def _read_arguments(reader: _Reader) -> _Arguments:
+def _read_arguments(reader: _ModelReader) -> _Arguments:
     if reader.take("ii") != (_MAGIC, _VERSION):
         raise ModelError(f"it does not begin as fastText models of format {_VERSION} do")
     word_ngrams, loss, kind, buckets, shortest, longest = reader.take("20x6i12x")
@@ -155,7 +155,7 @@ def _read_arguments(reader: _Reader) -> _Arguments:
     return _Arguments(word_ngrams, loss, buckets if hashed else 0, shortest, longest)
 
 
-def _read_dictionary(reader: _Reader) -> _Dictionary:
+def _read_dictionary(reader: _ModelReader) -> _Dictionary:
     entries, words, labels, pruned = reader.take("iii8xq")
     if words < 0 or labels < 1 or words + labels != entries:
         raise ModelError(f"its dictionary has {words} words and {labels} labels in {entries} entries")
@@ -175,7 +175,7 @@ def _read_dictionary(reader: _Reader) -> _Dictionary:
     )
 
 
-def _read_input(reader: _Reader) -> npt.NDArray[np.float32]:
+def _read_input(reader: _ModelReader) -> npt.NDArray[np.float32]:
     """The input matrix; a quantised one (product quantisation: Joulin et al. 2016, arXiv:1612.03651) is decoded."""
     if not reader.take("?")[0]:
         return reader.array(np.float32, *reader.take("qq"))
@@ -186,7 +186,7 @@ def _read_input(reader: _Reader) -> npt.NDArray[np.float32]:
     return matrix
 
 
-def _decode(codes: npt.NDArray[np.uint8], columns: int, reader: _Reader) -> npt.NDArray[np.float32]:
+def _decode(codes: npt.NDArray[np.uint8], columns: int, reader: _ModelReader) -> npt.NDArray[np.float32]:
     """The float32[rows, columns] that the codes (uint8[rows, parts]) mean by the centroids, which are read next."""
     _, parts, width, last_width = reader.take("4i")
     matrix = np.empty((len(codes), columns), np.float32)

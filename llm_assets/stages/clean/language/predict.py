@@ -2,7 +2,7 @@
 
 Guarantees what `fasttext.predict` says of the text as one line (Joulin et al. 2016, arXiv:1607.01759; subwords as in
 Bojanowski et al. 2016, arXiv:1607.04606), probabilities but for the rounding of their sums, in time proportional to
-the bytes, and that a text's result does not depend on the texts beside it. How a model file becomes a `Network`
+the bytes, and that a text's result does not depend on the texts beside it. How a model file becomes a `FastTextNetwork`
 is `model`'s business.
 """
 
@@ -42,7 +42,7 @@ _IDS: Final = 1 << 10
 _EPSILON: Final = 1e-5  # what fastText adds before it takes a logarithm
 
 
-class Network(NamedTuple):
+class FastTextNetwork(NamedTuple):
     """A classifier as the kernel takes it (a named tuple of arrays and integers).
 
     `rows` (float32[words + n-grams, dimension]) is the input matrix, words first. Word w is
@@ -96,9 +96,9 @@ def hash_word(word: _Bytes) -> np.uint32:
 
 @kernel
 def predict(
-    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], data: _Bytes, network: Network
+    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], data: _Bytes, network: FastTextNetwork
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """Of each text `data[starts[i]:ends[i]]` the likeliest label (int32) and its probability (float64).
+    """The most likely label (int32) of each text `data[starts[i]:ends[i]]`, and its probability (float64).
 
     White space of any kind separates words, line ends too; "</s>" in the text is no word. The label is -1, and the
     probability 0, of a text for which the network has no row at all.
@@ -130,7 +130,7 @@ def predict(
 
 
 @kernel
-def _add_words(text: _Bytes, network: Network, kept: _Sums, total: npt.NDArray[np.float64]) -> int:
+def _add_words(text: _Bytes, network: FastTextNetwork, kept: _Sums, total: npt.NDArray[np.float64]) -> int:
     """Add the rows of all words of a text, and of the end of its line, to `total`; how many they are."""
     rows = position = 0
     word = np.empty(len(total), np.float32)
@@ -187,7 +187,9 @@ def is_space(byte: np.uint8) -> bool:
 
 
 @kernel(inline="always")
-def _add_word(padded: _Bytes, size: int, state: np.uint32, network: Network, ids: _Indices, total: _Floats) -> int:
+def _add_word(
+    padded: _Bytes, size: int, state: np.uint32, network: FastTextNetwork, ids: _Indices, total: _Floats
+) -> int:
     """Add the rows of a word, "<word>" of `size` bytes in `padded`, and of its n-grams to `total`; how many they are.
 
     "</s>" and labels have none. `ids` is room for the numbers of some rows.
@@ -239,7 +241,7 @@ def _add_rows(rows: _Floats, ids: _Indices, count: int, total: _Floats) -> None:
 
 
 @kernel(inline="always")
-def _find_word(padded: _Bytes, size: int, state: np.uint32, network: Network) -> int:
+def _find_word(padded: _Bytes, size: int, state: np.uint32, network: FastTextNetwork) -> int:
     last = len(network.word_slots) - 1
     slot = np.int64(state) & last
     while network.word_slots[slot] != NOTHING:
@@ -286,7 +288,7 @@ def _dot(left: _Floats, right: _Floats) -> np.float32:
 
 
 @kernel
-def _best_leaf(network: Network, hidden: _Floats, nodes: _Indices, scores: _Floats) -> tuple[int, float]:
+def _best_leaf(network: FastTextNetwork, hidden: _Floats, nodes: _Indices, scores: _Floats) -> tuple[int, float]:
     """The likeliest leaf of the tree: depth first, likelier child first, no branch below the best leaf so far."""
     labels = len(network.output)
     best, best_score = NOTHING, np.float32(-np.inf)
@@ -311,7 +313,7 @@ def _best_leaf(network: Network, hidden: _Floats, nodes: _Indices, scores: _Floa
 
 
 @kernel
-def _softmax(network: Network, hidden: _Floats, scores: _Floats) -> tuple[int, float]:
+def _softmax(network: FastTextNetwork, hidden: _Floats, scores: _Floats) -> tuple[int, float]:
     labels, best = len(network.output), 0
     for label in range(labels):
         scores[label] = _dot(hidden, network.output[label])

@@ -66,7 +66,7 @@ def measure(
 
 
 class _Words:
-    """What `count` and `ngrams` find, of a few documents at a time: one tells the other where the words stand."""
+    """Run `count` and `ngrams` on a few documents at a time: the first finds the words for the second."""
 
     def __init__(
         self,

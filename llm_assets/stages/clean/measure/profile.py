@@ -1,4 +1,4 @@
-"""What the documents of a snapshot are like together, and how that differs from another snapshot.
+"""The profile of a snapshot's documents, and its difference from that of another snapshot.
 
 Guarantees that a profile takes bounded memory (at most `MAX_DOCUMENTS` of the documents, evenly spread, stand for
 all in the distributions), and that a difference that chance explains is told apart from one that it does not. Which

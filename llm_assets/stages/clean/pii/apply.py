@@ -23,7 +23,7 @@ from llm_assets.store.ledger import Count
 
 @dataclass(frozen=True)
 class PiiResult:
-    """What was found, and what became of it.
+    """The result of applying the actions to the spans found.
 
     `texts` are masked. `counts` (int64[documents, len(KINDS)]) are the spans of each kind in each document: one of a
     kind whose action is drop condemns it. `edits` are the documents that masking a kind changed and the bytes it

@@ -1,4 +1,4 @@
-"""What differs by country: how long a telephone number and an IBAN are.
+"""Lengths of telephone numbers and IBANs by country.
 
 Lengths of telephone numbers are those of the national numbering plans filed with the ITU (E.164), as libphonenumber
 9.0.43 collects them, from the shortest to the longest; lengths of IBANs those of SWIFT's IBAN registry.

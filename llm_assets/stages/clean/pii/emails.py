@@ -15,7 +15,7 @@ from llm_assets.stages.clean.pii.top_level_domains import TOP_LEVEL_DOMAINS
 
 MAX_LOCAL_CHARACTERS: Final = 64
 MAX_DOMAIN_BYTES: Final = 253
-"""Of an address, before and after the @ (RFC 5321, 4.5.3.1; RFC 1035 less the two bytes it does not show)."""
+"""Greatest lengths before and after the @ (RFC 5321, 4.5.3.1; RFC 1035 less the two bytes it does not show)."""
 
 # U+00C0 to U+053F: letters (and marks) of Latin, Greek and Cyrillic, two bytes each. Scripts without spaces between
 # words are left out, or the words before and after an address would become part of it.
@@ -37,7 +37,7 @@ def _email(match: re.Match[bytes]) -> Extent | None:
 
 _REACH_AFTER: Final = 128
 _CALL: Final = re.compile(rb"(?:\.[A-Za-z_][A-Za-z0-9_]*+)*+[(\[]")
-"""What is called or indexed is the attribute of an object: `X @ W.data.view(-1)` without its spaces."""
+"""A call or index after the domain: an attribute of an object, as in `X @ W.data.view(-1)` without spaces."""
 
 _NO_MAIL: Final = frozenset([b"data", b"dot", b"prod"])
 """Top-level domains in which nobody can register a name, and which are attributes of arrays."""

@@ -1,4 +1,4 @@
-"""What a source's YAML says about PII.
+"""Parameters of PII, as a source's YAML gives them.
 
 Guarantees that every combination that validates can be carried out: no kind without an engine that finds it, and no
 placeholder that would be found again or that lets what stands beside it be found.
@@ -21,7 +21,7 @@ _PLACEHOLDER: Final = re.compile(r"(?:<[^<>\[\]{}]+>|\[[^<>\[\]{}]+\]|\{{1,2}[^<
 
 
 class Action(StrEnum):
-    """What becomes of a document with spans of a kind."""
+    """The action for a document with spans of a kind."""
 
     MASK = "mask"
     """Each span becomes a placeholder."""
@@ -34,7 +34,7 @@ class Action(StrEnum):
 
 
 class PresidioParameters(Parameters):
-    """What the `presidio` engine finds, and with which model.
+    """The kinds that the `presidio` engine finds, and its model.
 
     `model` is a spaCy pipeline: an installed package or a folder. Without one a blank pipeline is used, which finds
     no names: then `kinds` may only be those that presidio knows by patterns. Finds that score less than `min_score`
@@ -67,7 +67,7 @@ class PresidioParameters(Parameters):
 
 
 class PiiParameters(Parameters):
-    """What becomes of each kind of PII: `mask`, `drop`, `flag`, or null to leave it alone, not even counted.
+    """The action for each kind of PII: `mask`, `drop`, `flag`, or null to ignore it, without counting.
 
     A document with several kinds to drop counts as dropped by the first, in the order of these fields. Of finds that
     overlap, those to mask or to drop come before those to flag; then the longest remains, and what becomes of its
@@ -93,7 +93,7 @@ class PiiParameters(Parameters):
     presidio: PresidioParameters | None = None
 
     def action(self, kind: Kind) -> Action | None:
-        """What becomes of a kind."""
+        """The action for a kind; None where it is ignored."""
         return getattr(self, kind.value)
 
     def kinds(self, *actions: Action) -> tuple[Kind, ...]:
@@ -107,7 +107,7 @@ class PiiParameters(Parameters):
             yield Rule(f"pii.{kind.value}", f"pii.{kind.value}", Bound.AT_MOST, 0.0)
 
     def placeholder(self, kind: Kind) -> str:
-        """What a span of the kind becomes."""
+        """The text that replaces a span of the kind."""
         return self.placeholders.get(kind, f"<{kind.value.upper()}>")
 
     @field_validator("placeholders")

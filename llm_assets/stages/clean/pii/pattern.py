@@ -1,4 +1,4 @@
-"""What a pattern is: a regular expression over UTF-8, and a test of what it matches.
+"""A pattern: a regular expression over UTF-8, and a test of its matches.
 
 Guarantees of every pattern: its regular expression matches from one given position on, the span begins at most
 `REACH` bytes before that; it looks at no more than that many bytes before it and, unless these are its own, behind

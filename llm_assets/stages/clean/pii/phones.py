@@ -18,7 +18,7 @@ from llm_assets.stages.clean.pii.spans import Kind
 
 MIN_DIGITS: Final = 7
 MAX_DIGITS: Final = 15
-"""Of a number with its calling code (E.164), and the fewest of one that a person has."""
+"""Most digits of a number with its calling code (E.164), and fewest digits of a personal one."""
 
 _GAP: Final = rb"\)?(?: ?- ?|[ ./])?\(?"
 _EXTENSION: Final = rb"(?:[ ,;]{0,2}(?i:x|ext\.?|extension)[ .:]?[0-9]{1,6}(?![A-Za-z0-9_]))"

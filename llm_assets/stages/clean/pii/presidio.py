@@ -30,7 +30,7 @@ ENTITIES: Final = {
     Kind.PERSON: "PERSON",
     Kind.LOCATION: "LOCATION",
 }
-"""What presidio calls each kind that it finds."""
+"""Presidio's name of each kind that it finds."""
 
 MAX_PIECE: Final = 100_000
 """Characters given to the model at once. spaCy needs about a gigabyte for this many, and refuses ten times as many."""

@@ -21,7 +21,7 @@ from llm_assets.kernels.arrow import column
 
 
 class Kind(StrEnum):
-    """What a span is. The order is that of specificity: of two equally long finds, the earlier kind remains."""
+    """The kind of a span. The order is that of specificity: of two equally long finds, the earlier kind remains."""
 
     API_KEY = "api_key"
     IBAN = "iban"

@@ -1,4 +1,4 @@
-"""What every quality model is to those who score with it."""
+"""The interface of quality models to their users."""
 
 from __future__ import annotations
 

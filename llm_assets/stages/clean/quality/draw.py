@@ -35,7 +35,7 @@ class Class:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a classifier is trained and tried on: as many texts of either class; and how much there was to draw from."""
+    """Texts to train and evaluate a classifier, equally many of either class, and how many there were to draw from."""
 
     good: Class
     ordinary: Class
@@ -43,12 +43,12 @@ class Drawn:
 
     @property
     def train(self) -> Count:
-        """What is trained on."""
+        """Counts of the texts for training."""
         return amount(self.good.train) + amount(self.ordinary.train)
 
     @property
     def held_out(self) -> Count:
-        """What is held out."""
+        """Counts of the texts held out for evaluation."""
         return amount(self.good.held_out) + amount(self.ordinary.held_out)
 
 
@@ -71,7 +71,7 @@ def draw(good: Iterable[pa.RecordBatch], ordinary: Iterable[pa.RecordBatch], par
 
 
 class _Pool:
-    """Of all documents that are added, those with the smallest hashes, up to a number and an amount."""
+    """The added documents with the smallest hashes, up to a number and an amount."""
 
     def __init__(self, max_documents: int, max_bytes: int) -> None:
         self._max_documents, self._max_bytes = max_documents, max_bytes

@@ -28,7 +28,7 @@ from llm_assets.stages.clean.quality.contract import QualityModelError
 from llm_assets.stages.clean.quality.draw import Drawn, amount, draw
 from llm_assets.stages.clean.quality.evaluate import Evaluation, Scores
 from llm_assets.stages.clean.quality.given import fasttext_model, is_needed, transformers_model
-from llm_assets.stages.clean.quality.parameters import QualityModelParameters, TrainParameters
+from llm_assets.stages.clean.quality.parameters import QualityModelParameters, QualityTrainParameters
 from llm_assets.stages.clean.quality.scorer import FASTTEXT_FILE, open_scorer
 from llm_assets.stages.clean.quality.train import GOOD, ORDINARY, train_classifier
 from llm_assets.store.folder import Folder
@@ -58,7 +58,7 @@ HELD_OUT_ACCURACY = Check("held_out_accuracy", "The accuracy on held-out documen
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What the model makes of the documents it was not trained on, in the order of the scores."""
+    """The evaluation of the model on documents that it was not trained on, in the order of the scores."""
 
     evaluation: Evaluation
     good: pa.LargeStringArray
@@ -105,7 +105,7 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel]):
         return store.model(self.name).uri
 
     def as_input(self, store: Store) -> dict[str, Input]:
-        """What a partition that is scored with the model records of it. Raises MissingInputError."""
+        """The model as an input of a partition that is scored with it. Raises MissingInputError."""
         manifest = self.stored(store).manifest
         return {manifest.name: manifest.as_input}
 
@@ -126,7 +126,7 @@ class QualityModelLink(FrozenLink[StagedQualityModel, StoredModel]):
         folder = work.store.model(self.name)
         return StagedQualityModel(folder, model, self._manifest(model, {}, Ledger(), {}))
 
-    def _train(self, work: Work, parameters: TrainParameters) -> StagedQualityModel:
+    def _train(self, work: Work, parameters: QualityTrainParameters) -> StagedQualityModel:
         sources = self.training_sources(work.store)
         good, ordinary = sources
         drawn = draw(self.batches(good), self.batches(ordinary), parameters)
@@ -226,7 +226,7 @@ def _tried(model: FrozenModel, drawn: Drawn) -> HeldOut:
 
 
 def _ledger(drawn: Drawn) -> Ledger:
-    """Of the documents that were drawn, as much of each as was."""
+    """The ledger of the drawn documents: those trained on are kept, the others held out."""
     used = drawn.train
     return Ledger(incoming=used + drawn.held_out, kept=used, output=used, dropped={"held_out": drawn.held_out})
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from llm_assets.kernels.kernel import kernel
 from llm_assets.stages.clean.language.model import Classifier, ModelError, read_classifier
-from llm_assets.stages.clean.language.predict import NOTHING, Network, fnv, is_space, ones
+from llm_assets.stages.clean.language.predict import NOTHING, FastTextNetwork, fnv, is_space, ones
 
 _Bytes = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float64]
@@ -48,7 +48,7 @@ def read_ngram_classifier(data: bytes) -> Classifier:
 
 @kernel
 def label_probabilities(
-    offsets: npt.NDArray[np.int64], data: _Bytes, network: Network, word_ngrams: int, label: int
+    offsets: npt.NDArray[np.int64], data: _Bytes, network: FastTextNetwork, word_ngrams: int, label: int
 ) -> _Floats:
     """The probability of a label for each text `data[offsets[i]:offsets[i + 1]]`, float64 [documents].
 
@@ -72,7 +72,7 @@ def _add_text(
     data: _Bytes,
     position: int,
     end: int,
-    network: Network,
+    network: FastTextNetwork,
     word_ngrams: int,
     grams: npt.NDArray[np.uint64],
     ids: _Ids,
@@ -129,7 +129,7 @@ def _begins(data: _Bytes, start: int, end: int, prefix: bytes) -> bool:
 
 
 @kernel(inline="always")
-def _find_word(data: _Bytes, start: int, end: int, state: np.uint32, network: Network) -> int:
+def _find_word(data: _Bytes, start: int, end: int, state: np.uint32, network: FastTextNetwork) -> int:
     last = len(network.word_slots) - 1
     slot = np.int64(state) & last
     while network.word_slots[slot] != NOTHING:
@@ -149,7 +149,7 @@ def _find_word(data: _Bytes, start: int, end: int, state: np.uint32, network: Ne
 def _find_word_ngrams(
     state: np.uint32,
     words: int,
-    network: Network,
+    network: FastTextNetwork,
     word_ngrams: int,
     grams: npt.NDArray[np.uint64],
     ids: _Ids,
@@ -167,7 +167,7 @@ def _find_word_ngrams(
 
 @kernel
 def _find_subwords(
-    data: _Bytes, start: int, end: int, network: Network, ids: _Ids, found: int, total: _Floats
+    data: _Bytes, start: int, end: int, network: FastTextNetwork, ids: _Ids, found: int, total: _Floats
 ) -> tuple[int, int]:
     """Append the rows of the character n-grams of "<word>".
 
@@ -204,7 +204,7 @@ def _padded(data: _Bytes, start: int, end: int, position: int) -> np.uint8:
 
 
 @kernel(inline="always")
-def _bucket_row(bucket: np.uint64, network: Network) -> np.int64:
+def _bucket_row(bucket: np.uint64, network: FastTextNetwork) -> np.int64:
     """The row of a bucket; -1 where it has none."""
     words = len(network.word_starts) - 1
     if len(network.rows) == words + network.buckets:

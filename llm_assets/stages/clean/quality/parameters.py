@@ -1,4 +1,4 @@
-"""What a quality model is made from: trained on two sources, or taken from a file or a folder."""
+"""Parameters of a quality model: trained on two sources, or taken from a file or a folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DrawParameters(Parameters):
     normalise: Form = "NFC"
 
 
-class TrainParameters(DrawParameters):
+class QualityTrainParameters(DrawParameters):
     """Train a fastText classifier to tell documents of the source `good` from those of the source `ordinary`.
 
     Words and pairs of words are the features, as in DCLM's classifier (Li et al. 2024, arXiv:2406.11794);
@@ -85,7 +85,7 @@ class TransformersParameters(Parameters):
 class QualityModelParameters(Parameters):
     """One of `train`, `file` and `transformers`."""
 
-    train: TrainParameters | None = None
+    train: QualityTrainParameters | None = None
     file: FileParameters | None = None
     transformers: TransformersParameters | None = None
 

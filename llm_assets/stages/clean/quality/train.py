@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from llm_assets.errors import LlmAssetsError
 from llm_assets.stages.clean.quality.draw import Drawn
-from llm_assets.stages.clean.quality.parameters import TrainParameters
+from llm_assets.stages.clean.quality.parameters import QualityTrainParameters
 
 GOOD: Final = "good"
 ORDINARY: Final = "ordinary"
@@ -37,7 +37,7 @@ class TrainerError(LlmAssetsError, RuntimeError):
     """The trainer did not write the model that was asked for."""
 
 
-def train_classifier(drawn: Drawn, parameters: TrainParameters) -> bytes:
+def train_classifier(drawn: Drawn, parameters: QualityTrainParameters) -> bytes:
     """The bytes of a fastText model file with the labels "good" and "ordinary".
 
     Supervised softmax (Joulin et al. 2016, arXiv:1607.01759) by floret, which is fastText with one more mode. Texts of

@@ -46,7 +46,7 @@ class Example:
 
 
 @dataclass(frozen=True, order=True)
-class _Found:
+class _FoundExample:
     """A document, ordered by how good an example it is: by rank, then what is nearest.
 
     Rank 0 are those whose fate the rule changes, 1 others that it judges otherwise, 2 those that it judges alike.
@@ -71,7 +71,7 @@ class _Watched:
     moves_only: bool
 
     def values(self, before: Verdicts, after: Verdicts) -> npt.NDArray[np.float64]:
-        """What the rule looks at: float64 [documents]."""
+        """The values of the rule's statistic: float64 [documents]."""
         return before.values[:, self.before] if self.after is None else after.values[:, self.after]
 
     def broken(self, before: Verdicts, after: Verdicts) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -102,7 +102,9 @@ class Examples:
         self._count = count
         self._snapshots: list[str] = []
         self._watched = list(_watched(before, after)) if count else []
-        self._found = {(each.rule.name, breaks): list[_Found]() for each in self._watched for breaks in (True, False)}
+        self._found = {
+            (each.rule.name, breaks): list[_FoundExample]() for each in self._watched for breaks in (True, False)
+        }
 
     def look_at(self, snapshot: str, disposition: Disposition, place: int, before: Verdicts, after: Verdicts) -> None:
         """A batch of documents of a snapshot, the first of them at that place among those of the disposition."""
@@ -119,7 +121,7 @@ class Examples:
                 candidates = (broken == breaks) & (ranks < 2) if each.moves_only else broken == breaks
                 rows = self._better(candidates, ranks, distances, best)
                 found = [
-                    _Found(
+                    _FoundExample(
                         rank=int(ranks[row]),
                         distance=float(distances[row]),
                         snapshot=len(self._snapshots) - 1,
@@ -137,7 +139,7 @@ class Examples:
         candidates: npt.NDArray[np.bool_],
         ranks: npt.NDArray[np.int64],
         distances: npt.NDArray[np.float64],
-        best: list[_Found],
+        best: list[_FoundExample],
     ) -> npt.NDArray[np.int64]:
         """Rows of the candidates that may be among the best: at most as many as are kept."""
         if len(best) == self._count:

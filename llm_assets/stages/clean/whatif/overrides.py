@@ -191,7 +191,7 @@ def _require_same_measurements(declared: CleanParameters, changed: CleanParamete
 
 
 def _measured(parameters: CleanParameters, name: str) -> list[object]:
-    """What a field decides of texts and numbers: all that its value says, but for what only judges them.
+    """The part of a field's value on which texts and numbers depend, without what only affects verdicts.
 
     Where that is several things, one may be left out: its numbers are stored, and no rule looks at them.
     """

@@ -1,4 +1,4 @@
-"""What other parameters would make of the documents that cleaning has stored.
+"""Compares the verdicts of other parameters on the documents that cleaning has stored.
 
 Guarantees what cleaning again with them would give, as far as they only judge otherwise: from the stored numbers that
 the rules need, without a text but those of the examples, in memory bounded by a batch. Which parameters those may be
@@ -40,7 +40,7 @@ class CannotTellError(LlmAssetsError, RuntimeError):
 
 @dataclass(frozen=True)
 class RuleChange:
-    """What a rule does before and after; None where it is switched off.
+    """The effect of a rule before and after the change; None where it is switched off.
 
     A document counts where the rule is the first that it breaks: `newly_kept` are those dropped by the rule before and
     by none after, `newly_dropped` those dropped by none before and by the rule after.
@@ -139,7 +139,7 @@ def _require_same_version(snapshot: CommittedSnapshot, declared: CleanParameters
 
 
 def _batches(snapshot: CommittedSnapshot, rules: Sequence[Rule]) -> Iterator[tuple[Disposition, int, pa.RecordBatch]]:
-    """What the rules look at, with the disposition of a batch and the place of its first row in it."""
+    """The statistics that the rules use, with the disposition of a batch and the number of its first row."""
     columns = columns_of([_SIZE, *(rule.statistic for rule in rules)])
     for disposition in _JUDGED:
         place = 0
@@ -159,7 +159,7 @@ def _judged(snapshot: CommittedSnapshot, batch: pa.RecordBatch, parameters: Clea
 
 
 def _first_broken(judged: Verdicts) -> npt.NDArray[np.int64]:
-    """Of each document the number of the first rule that it breaks; of a kept one the number of rules."""
+    """The number of the first rule that each document breaks; the number of rules for a kept one."""
     always = np.ones((len(judged.broken), 1), np.bool_)
     return np.argmax(np.concatenate([judged.broken, always], axis=1), axis=1)
 
@@ -199,7 +199,7 @@ class _Tally:
         return _Tally(self.documents + other.documents, self.sizes + other.sizes, self.moved + other.moved)
 
     def count(self, before: int | slice = _ANY, after: int | slice = _ANY) -> Count:
-        """What the rules of those numbers dropped before, and after."""
+        """The documents dropped before and after by the rules of these numbers."""
         return Count(int(self.documents[before, after].sum()), int(self.sizes[before, after].sum()))
 
 

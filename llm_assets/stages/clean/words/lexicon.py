@@ -73,7 +73,7 @@ def _slot(low: np.uint64, high: np.uint64, lexicon: Lexicon) -> np.int64:
 
 @kernel(counted=False)
 def find(text: _Bytes, start: int, end: int, lexicon: Lexicon) -> int:
-    """What the entry that `text[start:end]` is, is, cuts and all; 0 if it is none."""
+    """The packed cuts and size of the entry `text[start:end]`; 0 if it is not in the lexicon."""
     size = end - start
     if size > LONGEST_ENTRY:
         return 0

@@ -1,4 +1,4 @@
-"""What `punctuation` looks up to split words: which characters are marks, and which English words are exceptions.
+"""Look-up tables for splitting words: the characters that are marks, and the English words that are exceptions.
 
 Guarantees that both come from what is written here and from the running Python's Unicode tables alone. The exceptions
 follow what spaCy's blank English pipeline does with them.
@@ -94,7 +94,7 @@ _UNITS: Final = (
 
 
 def splitter(longest: int) -> Splitter:
-    """What the kernel takes, for texts of at most so many bytes. Not to be shared between threads."""
+    """The tables for texts of at most so many bytes. Not to be shared between threads."""
     return Splitter(mark_table(), _lexicon(), np.zeros(3 * KNOWN, np.uint64), np.zeros(longest + 1, np.uint8))
 
 

@@ -76,7 +76,7 @@ _Number = int | np.integer[Any]
 
 
 class Splitter(NamedTuple):
-    """What the kernel looks things up in, and where it says what it found.
+    """The look-up tables of the kernel, and its output arrays.
 
     `marks` is uint8[0x110000], of flags; `known` uint64[3 * KNOWN], zeros at first, is
     the kernel's own; `cuts` uint8[bytes of the longest text + 1], zeros before and after.
@@ -224,7 +224,7 @@ def _closing(text: _Bytes, left: int, right: int, marks: _Bytes, lexicon: Lexico
 
 @kernel(counted=False)
 def _closing_stop(text: _Bytes, left: int, last: int, marks: _Bytes) -> int:
-    """Of the full stop at `last`, and those before it."""
+    """Handle the full stop at `last`, and those before it."""
     first = last
     while first > left and text[first - 1] == _STOP:
         first -= 1
@@ -243,7 +243,7 @@ def _closing_stop(text: _Bytes, left: int, last: int, marks: _Bytes) -> int:
 
 @kernel(counted=False)
 def _closing_amount(text: _Bytes, left: int, last: int, right: int) -> int:
-    """Of the currency, `%` or `+` at `last`, which come off behind a digit."""
+    """Handle the currency sign, `%` or `+` at `last`, which is split off after a digit."""
     if is_digit(text[last - 1]):
         return right - last
     if text[last] == _DOLLAR:

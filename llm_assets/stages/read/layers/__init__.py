@@ -1,1 +1,1 @@
-"""What lies around a file's own format: compression, archives, encodings."""
+"""Layers around a file's own format: compression, archives, encodings."""

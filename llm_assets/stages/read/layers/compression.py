@@ -88,7 +88,7 @@ def gunzip(file: IO[bytes]) -> Iterator[bytes]:
 
 
 class _GzipMember(Protocol):
-    """What `zlib.decompressobj` returns; the class has no public name."""
+    """The type of `zlib.decompressobj()`; the class has no public name."""
 
     @property
     def eof(self) -> bool: ...
@@ -107,8 +107,11 @@ def _first_beyond_zeros(file: IO[bytes]) -> bytes:
 
 
 def _inflate(member: _GzipMember, block: bytes) -> Iterator[bytes]:
-    """What `block` adds to a gzip member. zlib keeps back what it made of a damaged block before the damage, so such
-    a block is gone through again, from a copy of the state before it, byte by byte."""
+    """Decompress the part of a gzip member in `block`.
+
+    zlib withholds the output of a damaged block that precedes the damage. Such a block is therefore decompressed again
+    byte by byte, from a copy of the state before it.
+    """
     while block and not member.eof:
         before = member.copy()
         try:

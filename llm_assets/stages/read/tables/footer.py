@@ -1,4 +1,4 @@
-"""What a Parquet file says of itself in its footer: leaf columns, row groups and column chunks.
+"""Parses the footer of a Parquet file: leaf columns, row groups and column chunks.
 
 Guarantees that a damaged footer ends in an error. (Arrow tells the same of its own, but a C++ exception behind some of
 its accessors, where sizes in a footer do not fit, ends the process.) Numbers of fields are those of the Parquet format.

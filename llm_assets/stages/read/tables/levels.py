@@ -1,4 +1,4 @@
-"""What encoded levels and lengths in Parquet pages say of the rows, without decoding a value.
+"""Counts rows from the encoded levels and lengths of Parquet pages, without decoding values.
 
 The encodings are those of the Parquet format's Encodings.md: the hybrid of run lengths and bit packing (RLE), and
 DELTA_BINARY_PACKED. Guarantees a cost proportional to the encoded bytes, not to what they stand for.

@@ -78,7 +78,7 @@ ROWS = (MOST_ROWS, 512, 256, 128, 64, 32, 16, 8, 4, 2)
 
 @dataclass(frozen=True)
 class _Pages:
-    """What the pages of a column chunk hold, in upper bounds.
+    """Upper bounds of the contents of a column chunk's pages.
 
     `dictionary` and `largest` are the bytes of the dictionary and of the largest other page, `repeatable` those of the
     longest value that may be told several times, `longest_row` is the most values of a row. `extents` int64 [pages, 3]
@@ -100,7 +100,7 @@ class _Pages:
 
 
 class _Needs:
-    """What decoding one column chunk takes, in upper bounds."""
+    """Upper bounds of the memory for decoding one column chunk."""
 
     def __init__(self, file: IO[bytes], chunk: Chunk, rows: int) -> None:
         self._file, self._chunk, self._rows = file, chunk, rows
@@ -122,7 +122,7 @@ class _Needs:
         return self._chunk.values * self._pages.repeatable > _MUCH
 
     def decoded_bytes(self, rows: int) -> int:
-        """What any `rows` rows in a row take as Arrow arrays."""
+        """Bytes of any `rows` consecutive rows as Arrow arrays."""
         values = min(self._chunk.values, rows * self._pages.longest_row)
         size = values * self._width
         if not self._is_bytes:
@@ -159,7 +159,7 @@ class _Needs:
         return 0 if page.encoding in _DICTIONARY_ENCODINGS else page.size
 
     def _with_rows_counted(self, data: Sequence[Page], dictionary: int, largest: int) -> _Pages:
-        """Of lists, whose rows have any number of values."""
+        """Bytes of rows of lists, which have any number of values."""
         counter = RowCounter()
         extents: list[tuple[int, int, int]] = []
         for page in data:

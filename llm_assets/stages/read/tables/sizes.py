@@ -18,7 +18,7 @@ from llm_assets.stages.read.tables.columns import Column, entries, is_bytes, is_
 
 Sizes = npt.NDArray[np.int64]
 VALUE_BYTES = 32
-"""What a number, a null or the frame of a string takes as a Python object in a list, and then as JSON."""
+"""Bytes of a number, a null or the frame of a string as a Python object in a list, and then as JSON."""
 
 
 def row_sizes(column: Column) -> Sizes:

@@ -19,12 +19,12 @@ class DamagedThriftError(ValueError):
 def read_struct(file: IO[bytes], texts: bool = False) -> Struct:
     """The struct that begins where the file is; the file is behind it then. Raises DamagedThriftError."""
     try:
-        return _Reader(file, texts).struct()
+        return _ThriftReader(file, texts).struct()
     except (IndexError, RecursionError) as error:
         raise DamagedThriftError(f"a struct cannot be read: {error!r}") from error
 
 
-class _Reader:
+class _ThriftReader:
     def __init__(self, file: IO[bytes], texts: bool) -> None:
         self._file = file
         self._texts = texts

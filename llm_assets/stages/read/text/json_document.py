@@ -116,7 +116,7 @@ class _Scanner:
         self._keep(block[begin:])
 
     def taken(self) -> _Value:
-        """What there is of a value, without white space around it; then a new one begins."""
+        """The value read so far, without white space around it; then starts a new one."""
         data, size = b"".join(self._parts), self._size
         if self._offset == 0 and data.startswith(codecs.BOM_UTF8):
             data, size, self._offset = data[len(codecs.BOM_UTF8) :], size - len(codecs.BOM_UTF8), len(codecs.BOM_UTF8)
@@ -148,7 +148,7 @@ class _Scanner:
         return end + 1
 
     def _tokens(self) -> re.Pattern[bytes]:
-        """What can change the state."""
+        """The bytes that can change the state."""
         if self._depth > self._in_array:
             return _INSIDE
         return _BETWEEN_ELEMENTS if self._in_array else _BETWEEN_VALUES

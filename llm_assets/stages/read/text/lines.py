@@ -88,7 +88,7 @@ class _Pending:
         self._size += len(part)
 
     def taken(self) -> tuple[bytes, int]:
-        """What there is of it, at most the limit, and its size; then a new line begins."""
+        """The line read so far, cut at the limit, and its size; then starts a new one."""
         data, size = b"".join(self._parts), self._size
         self._parts, self._size = [], 0
         return data, size

@@ -22,7 +22,7 @@ from llm_assets.stages.clean.quality.link import (
     QualityModelLink,
     StagedQualityModel,
 )
-from llm_assets.stages.clean.quality.parameters import FileParameters, QualityModelParameters, TrainParameters
+from llm_assets.stages.clean.quality.parameters import FileParameters, QualityModelParameters, QualityTrainParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.read.link import RawLink
 from llm_assets.stages.read.parameters import ReadParameters
@@ -37,7 +37,7 @@ DOCUMENTS = 800
 
 
 def trained(**changes: Any) -> QualityModelLink:
-    train = TrainParameters(**{"good": "wiki", "ordinary": "web", "buckets": BUCKETS, **changes})
+    train = QualityTrainParameters(**{"good": "wiki", "ordinary": "web", "buckets": BUCKETS, **changes})
     raw = tuple(RawLink(name, ReadParameters()) for name in (train.good, train.ordinary))
     return QualityModelLink("quality", QualityModelParameters(train=train), raw)
 

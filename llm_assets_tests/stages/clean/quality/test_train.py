@@ -14,7 +14,7 @@ import pytest
 from llm_assets.stages.clean.quality.draw import Class, Drawn
 from llm_assets.stages.clean.quality.evaluate import Evaluation
 from llm_assets.stages.clean.quality.network import read_ngram_classifier
-from llm_assets.stages.clean.quality.parameters import TrainParameters
+from llm_assets.stages.clean.quality.parameters import QualityTrainParameters
 from llm_assets.stages.clean.quality.scorer import open_scorer
 from llm_assets.stages.clean.quality.train import TrainerError, train_classifier
 from llm_assets.store.frozen_model import FrozenModel, ModelKind
@@ -36,8 +36,8 @@ def drawn(count: int = 300, last: str | None = None) -> Drawn:
     return Drawn(classes[0], classes[1], Count())
 
 
-def parameters(**changes: Any) -> TrainParameters:
-    return TrainParameters(**{"good": "g", "ordinary": "o", "buckets": 500, **changes})
+def parameters(**changes: Any) -> QualityTrainParameters:
+    return QualityTrainParameters(**{"good": "g", "ordinary": "o", "buckets": 500, **changes})
 
 
 def frozen(data: bytes, label: str = "good") -> FrozenModel:
