@@ -39,7 +39,7 @@ CARRIED: Final = (
     column("record", pa.int64(), "number of the record in its file, from 1", nullable=False),
     column("byte_offset", pa.int64(), "where the record begins in the decompressed file, where that is known"),
 )
-"""What is taken over from the documents that are cleaned; but the text, all of it as it came."""
+"""Columns taken over unchanged from the input of cleaning, except the text."""
 
 CLEANED_SCHEMA: Final = pa.schema(
     [

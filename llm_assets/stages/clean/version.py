@@ -10,7 +10,7 @@ from llm_assets.stages.clean.parameters import CleanParameters
 
 
 def stage_version(parameters: CleanParameters) -> str:
-    """Of the code and its parameters, the running Python's Unicode tables and the bundled language model."""
+    """Version of the code, its parameters, the running Python's Unicode tables and the bundled language model."""
     language = parameters.language
     model = f"-lid{bundled_digest()}" if language is not None and language.model is None else ""
     return code_version(f"{VERSION}-unicode{UNICODE_VERSION}{model}", parameters)

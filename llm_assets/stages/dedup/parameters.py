@@ -1,4 +1,4 @@
-"""What a source's YAML says about deduplication."""
+"""Parameters of deduplication, as a source's YAML gives them."""
 
 from __future__ import annotations
 

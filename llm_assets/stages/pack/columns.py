@@ -20,4 +20,4 @@ PROVENANCE_SCHEMA = pa.schema(
 """Columns of the provenance of rows, a record for each piece of a document."""
 
 ORIGIN_SCHEMA = pa.schema([PROVENANCE_SCHEMA.field(name) for name in ("doc_id", "file", "record")])
-"""What names a document in provenance and in the token set."""
+"""Columns that identify a document, in provenance and in the token set."""

@@ -1,4 +1,4 @@
-"""What a source's YAML says about edits of text: repairs, the Unicode form, edits of lines."""
+"""Parameters of edits of text: repairs, the Unicode form, edits of lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Bound = Annotated[int | None, Field(ge=1)]
 
 
 class Repairs(Parameters):
-    """What is repaired before Unicode normalisation; all off by default.
+    """Repairs before Unicode normalisation; all off by default.
 
     `mojibake`: UTF-8 that was decoded as some other encoding, as ftfy finds it, in lines that a cheap test suspects.
     `line_breaks`: whatever `str.splitlines` splits at, "\\r\\n" included, becomes "\\n".
@@ -30,7 +30,7 @@ class Repairs(Parameters):
 
 
 class LineEdits(Parameters):
-    """What becomes of the lines of a text, those of `str.splitlines`; all off by default.
+    """Edits of the lines of a text, as `str.splitlines` divides it; all off by default.
 
     The rules of C4: Raffel et al. 2020, arXiv:1910.10683, section 2.2, and its code, which adds the policy lines, the
     longest word and the citations; as datatrove 0.10.1 applies them, in this order. Where C4 has a value it is given:
