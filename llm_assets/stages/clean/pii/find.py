@@ -117,7 +117,7 @@ class _Part:
         return copied, _Part(seen, documents, self.rows[chosen])
 
     def _matches(self, where: _Integers, ranges: _Integers, triggers: Triggers) -> Iterator[Find]:
-        """What matches in each range (int64[n, 2], into the data) of document `where` (int64[n]); some may overlap."""
+        """The matches in each range (int64[n, 2], into the data) of document `where` (int64[n]); some may overlap."""
         candidates = scan.scan(self.data, self.documents[where], ranges, triggers)
         whole, text, current, low = self.data.data, memoryview(b""), -1, 0
         rows = zip(

@@ -1,4 +1,4 @@
-"""What `scan` looks for: signs that single bytes can be of, and the literals that secrets begin with.
+"""The triggers of `scan`: classes of single bytes, and the literals with which secrets begin.
 
 Guarantees that the tables serve any set of kinds: what is not wanted has no sign. How the text is searched with them
 does not belong here.
@@ -39,7 +39,7 @@ NO_LITERAL: Final = -1
 
 
 class Triggers(NamedTuple):
-    """What to look for (a named tuple, which a kernel can take).
+    """The triggers of a search, in a named tuple that a kernel can take.
 
     `signs` (uint8[256]) are flags of each byte, `table` is `reading_table`. `label_ends` (bool[65536]) tells whether
     a word that labels a telephone number may end with the bytes a and b, at 256 * a + b. Literal l is

@@ -45,7 +45,7 @@ _IN_ASCII, _LONGEST = 128, 448
 _ASCII: Final = bytes(range(0x80))
 
 UNREAD: Final = 0xFF
-"""What a character reads as that is neither ASCII nor in the table."""
+"""The reading of a character that is neither ASCII nor in the table."""
 
 
 @cache
@@ -73,7 +73,7 @@ def reading_table() -> _Bytes:
 
 @kernel(inline="always")
 def read(data: _Bytes, high: int, position: int, table: _Bytes) -> tuple[int, int]:
-    """What the character at `position` of `data[:high]` reads as, and its size in bytes; `table`: `reading_table`."""
+    """The reading of the character at `position` of `data[:high]`, and its size in bytes; `table`: `reading_table`."""
     return (int(data[position]), 1) if data[position] < 0x80 else _read_beyond_ascii(data, high, position, table)
 
 
