@@ -68,7 +68,7 @@ def link_asset(link: AnyLink, facts: AssetFacts) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, data_store: DataStore, engine: Engine
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Staged]]:
         partition = context.partition_key if context.has_partition_key else ""
-        yield from _materialize(link, Work(data_store.store, engine.engine, partition))
+        yield from _materialize(link, Work(data_store.store, engine.engine, partition, context.log.info))
 
     return made
 

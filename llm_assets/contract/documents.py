@@ -14,6 +14,7 @@ import pyarrow as pa
 from typing_extensions import override
 
 from llm_assets.contract.link import Link, MissingInputError, Shown, Work
+from llm_assets.contract.progress import Progress
 from llm_assets.contract.stage import Disposition, Stage
 from llm_assets.store.digest import combined_digest, content_digest
 from llm_assets.store.documents import CommittedSnapshot, DocumentFile, DocumentTable, SnapshotFiles, StagedSnapshot
@@ -139,8 +140,10 @@ class DocumentLink(Link[StagedSnapshot]):
         table = self.table(work.store)
         always = next(iter(self.digested))
         with table.begin() as attempt:
+            progress = Progress(work.say, len(parts))
             made = work.engine.map(
-                lambda numbered: _make_part(stage, numbered, table, attempt, work.partition, always), enumerate(parts)
+                lambda numbered: _make_part(stage, numbered, table, attempt, work.partition, always, progress),
+                enumerate(parts),
             )
             if not made:
                 made = [_close_empty(table, attempt, work.partition, always)]
@@ -170,6 +173,7 @@ def _make_part(
     attempt: Attempt,
     snapshot: str,
     always: Disposition,
+    progress: Progress,
 ) -> tuple[list[DocumentFile], Ledger]:
     number, part = numbered
     writer = table.part_writer(attempt, snapshot, number)
@@ -181,8 +185,10 @@ def _make_part(
                 if batch.num_rows:
                     writer.write(disposition, batch)
             ledger = ledger + output.ledger
+            progress.count(output.ledger.incoming.bytes)
     finally:
         files = writer.close()
+    progress.end_part()
     return files, ledger
 
 

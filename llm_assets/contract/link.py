@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from llm_assets.contract.engine import LocalEngine
 from llm_assets.contract.histograms import Histogram
+from llm_assets.contract.progress import Say, say_nothing
 from llm_assets.errors import LlmAssetsError
 from llm_assets.store.layout import Store
 from llm_assets.store.ledger import Count, Ledger
@@ -93,11 +94,12 @@ class Description:
 
 @dataclass(frozen=True)
 class Work:
-    """The arguments of `Link.make`: store, engine and partition."""
+    """The arguments of `Link.make`: store, engine, partition. `say` takes lines that tell how far the work is."""
 
     store: Store
     engine: LocalEngine
     partition: str
+    say: Say = say_nothing
 
 
 @dataclass(frozen=True)

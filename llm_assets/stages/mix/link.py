@@ -26,6 +26,7 @@ from llm_assets.contract.link import (
     Work,
     balance_outcome,
 )
+from llm_assets.contract.progress import Progress, Say
 from llm_assets.contract.samples import concatenated
 from llm_assets.contract.shard_partition import (
     ROWS_PER_READ,
@@ -212,7 +213,7 @@ class MixedLink(Link[StagedShards]):
             ) from error
 
     def _make(self, work: Work, recipe: PinnedRecipe, planned: PlannedMixture, attempt: Attempt) -> StagedShards:
-        shards = _write(attempt, planned)
+        shards = _write(attempt, planned, work.say)
         held_out = write_validation_set(attempt, planned.plan, planned.pool)
         write_provenance(attempt, MIX_PROVENANCE_SCHEMA, provenance(planned.plan, planned.pool))
         manifest = Manifest(
@@ -286,7 +287,7 @@ def _details(recipe: PinnedRecipe, planned: PlannedMixture, held_out: ShardSet |
     }
 
 
-def _write(attempt: Attempt, planned: PlannedMixture) -> StagedShardSet:
+def _write(attempt: Attempt, planned: PlannedMixture, say: Say) -> StagedShardSet:
     index = planned.pool.index
     with (
         ShardSetWriter(
@@ -300,12 +301,16 @@ def _write(attempt: Attempt, planned: PlannedMixture) -> StagedShardSet:
         ) as writer,
         spill_folder(attempt) as spill,
     ):
-        for bucket in Shuffle(planned.plan, planned.pool, spill).rows():
+        shuffle = Shuffle(planned.plan, planned.pool, spill)
+        progress = Progress(say, shuffle.buckets)
+        for bucket in shuffle.rows():
             for first in range(0, len(bucket.sources), ROWS_PER_WRITE):
                 part = slice(first, first + ROWS_PER_WRITE)
                 offsets = bucket.lengths.offsets[first : first + ROWS_PER_WRITE + 1]
                 lengths = bucket.lengths.lengths[offsets[0] : offsets[-1]]
                 writer.append(bucket.input_ids[part], offsets - offsets[0], lengths, bucket.sources[part])
+                progress.count(bucket.input_ids[part].nbytes)
+            progress.end_part()
         return writer.finish()
 
 

@@ -23,6 +23,7 @@ from llm_assets.contract.link import (
     Work,
     balance_outcome,
 )
+from llm_assets.contract.progress import Progress
 from llm_assets.contract.samples import concatenated
 from llm_assets.contract.shard_partition import (
     StagedShards,
@@ -136,7 +137,8 @@ class PackedLink(Link[StagedShards], SourceStage):
         documents = _Documents.of(tokens)
         plan = plan_rows(documents.lengths, self.parameters.sequence_length, self.parameters.seed)
         with begin_shards(self.set_folder(work.store, work.partition)) as attempt:
-            shards = self._write(attempt, plan, documents, tokenizer, stored.fingerprint)
+            progress = Progress(work.say, -(-plan.rows // ROWS_PER_WRITE))
+            shards = self._write(attempt, plan, documents, tokenizer, stored.fingerprint, progress)
             write_provenance(attempt, PROVENANCE_SCHEMA, _provenance(plan, documents.origin))
             manifest = Manifest(
                 self.asset,
@@ -151,7 +153,13 @@ class PackedLink(Link[StagedShards], SourceStage):
             return StagedShards(shards, attempt, manifest)
 
     def _write(
-        self, attempt: Attempt, plan: RowPlan, documents: _Documents, tokenizer: FrozenTokenizer, fingerprint: str
+        self,
+        attempt: Attempt,
+        plan: RowPlan,
+        documents: _Documents,
+        tokenizer: FrozenTokenizer,
+        fingerprint: str,
+        progress: Progress,
     ) -> StagedShardSet:
         pad_id = tokenizer.end_of_document_id
         with ShardSetWriter(
@@ -167,6 +175,8 @@ class PackedLink(Link[StagedShards], SourceStage):
                 last = min(first + ROWS_PER_WRITE, plan.rows)
                 rows = gather_rows(plan, documents.parts, first, last, pad_id)
                 writer.append(rows, *document_lengths(plan, first, last))
+                progress.count(rows.nbytes)
+                progress.end_part()
             return writer.finish()
 
     @override

@@ -24,6 +24,7 @@ from llm_assets.contract.link import (
     Work,
     balance_outcome,
 )
+from llm_assets.contract.progress import Progress
 from llm_assets.contract.samples import concatenated, sample_rows
 from llm_assets.contract.site import Site, SourceStage
 from llm_assets.stages.tokenize import VERSION
@@ -138,7 +139,10 @@ class TokenizedLink(Link[StagedTokenSet], SourceStage):
         documents = self.documents.documents_of(store, partition)
         inputs = as_inputs([*documents.manifests, stored.manifest])
         with begin_token_set(self.set_folder(store, partition)) as attempt:
-            made = work.engine.map(lambda part: _make_part(documents, part, tokenizer, attempt), documents.parts)
+            progress = Progress(work.say, len(documents.parts))
+            made = work.engine.map(
+                lambda part: _make_part(documents, part, tokenizer, attempt, progress), documents.parts
+            )
             parts = tuple(part for part, _ in made)
             ledger = sum((part_ledger for _, part_ledger in made), Ledger())
             files = TokenFiles(attempt.folder, tokenizer.dtype, parts)
@@ -194,7 +198,7 @@ class TokenizedLink(Link[StagedTokenSet], SourceStage):
 
 
 def _make_part(
-    documents: Documents, part: int, tokenizer: FrozenTokenizer, attempt: Attempt
+    documents: Documents, part: int, tokenizer: FrozenTokenizer, attempt: Attempt, progress: Progress
 ) -> tuple[TokenFile, Ledger]:
     writer = TokenFileWriter(attempt, part, tokenizer.dtype)
     ledger = Ledger()
@@ -202,8 +206,10 @@ def _make_part(
         for batch, entry in tokenize(documents.batches(_READ, part), tokenizer):
             writer.write(batch)
             ledger = ledger + entry
+            progress.count(entry.incoming.bytes)
     finally:
         made = writer.close()
+    progress.end_part()
     return made, ledger
 
 
