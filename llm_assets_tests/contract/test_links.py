@@ -317,7 +317,7 @@ def test_a_version_that_cannot_be_made_again_says_why(world: World) -> None:
 
 def test_a_version_of_other_code_is_not_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm_assets.stages.mix.link.VERSION", "later")
-    with pytest.raises(RuntimeError, match="was registered for the code 2-"):
+    with pytest.raises(RuntimeError, match="was registered for code version 2-"):
         world.make(world.mixed, "v1")
 
 
