@@ -21,7 +21,9 @@ def test_snapshots_arrive_in_turn(tmp_path: Path) -> None:
     arrivals = raw.partitions.register(world.store)
     assert arrivals.keys == ("2026-02", "2026-01")
     assert "'not a name'" in arrivals.message
-    assert "nothing has landed" in world.code.lineage[0].partitions.register(world.store).message
+    code = world.code.lineage[0].partitions
+    assert code.register(world.store).message == ""
+    assert code.where(world.store) == f"nothing has landed in {tmp_path}/landing/code"
 
 
 def test_links_of_a_source_in_order(made_world: World) -> None:

@@ -63,7 +63,8 @@ class Runner:
         except MissingInputError as error:
             self.failures[link.asset] = str(error)
             return ()
-        self.notes += [f"{link.owner}: {arrivals.message}"] if arrivals.message else []
+        said = (arrivals.message, "" if arrivals.keys else partitions.where(self.store))
+        self.notes += [f"{link.owner}: {each}" for each in said if each]
         known = set(self.instance.get_dynamic_partitions(partitions.name))
         new = [key for key in arrivals.keys if key not in known]
         if new:

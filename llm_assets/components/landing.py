@@ -40,6 +40,8 @@ def landing_sensor(last: Link[Any]) -> dg.SensorDefinition:
     def landing(context: dg.SensorEvaluationContext, data_store: DataStore) -> dg.SensorResult | dg.SkipReason:
         store = data_store.store
         arrivals = partitions.register(store)
+        if arrivals.message:
+            context.log.warning(arrivals.message)
         known = set(context.instance.get_dynamic_partitions(partitions.name))
         new = [name for name in arrivals.keys if name not in known]
         requests = [*_reads(raw, store, arrivals.keys), *_changed(last, store, arrivals.keys)]

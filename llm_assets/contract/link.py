@@ -128,6 +128,10 @@ class Partitions(ABC):
     def keys(self, store: Store) -> list[str]:
         """Registered keys, oldest first."""
 
+    def where(self, store: Store) -> str:
+        """A sentence for a person who finds no key: where new ones come from."""
+        return ""
+
     @abstractmethod
     def register(self, store: Store) -> Arrivals:
         """Register keys that are new; return those that are to be up to date. Raises MissingInputError."""

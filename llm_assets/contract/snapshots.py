@@ -49,6 +49,8 @@ class Snapshots(Partitions):
             listed = ", ".join(map(repr, refused))
             rule = "a snapshot's name has only letters, digits, '.', '_' and '-'; rename the folder"
             return Arrivals(names, f"skipped {listed}: {rule}")
-        if not names:
-            return Arrivals(names, f"nothing has landed in {(self.landing_folder(store) / self.source).uri}")
         return Arrivals(names)
+
+    @override
+    def where(self, store: Store) -> str:
+        return f"nothing has landed in {(self.landing_folder(store) / self.source).uri}"
