@@ -43,11 +43,11 @@ def test_a_check_is_seen_passed(ui: Browser, asset: str, check: str) -> None:
 def test_a_partition_shows_its_ledger_its_plot_and_samples(ui: Browser) -> None:
     page = ui.open_asset("docs/cleaned", "partitions")
     page.get_by_text("2026-02", exact=True).first.click()
-    for name in ("ledger", "digest", "dagster/uri", "drop_reasons", "sample_kept", "sample_dropped"):
+    for name in ("ledger", "digest", "dagster/uri", "report", "sample_kept", "sample_dropped"):
         expect(page.get_by_text(name, exact=True)).to_be_visible()
     ledger = page.get_by_role("row").filter(has_text="gopher_quality.min_words")
     expect(ledger.first).to_contain_text("dropped")
     page.get_by_text("[Show Markdown]").first.click()
-    picture = page.get_by_role("img", name="plot")
+    picture = page.locator("img[src^='data:image/svg+xml']").first
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 300
