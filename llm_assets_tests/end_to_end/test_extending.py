@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
@@ -42,6 +44,53 @@ def cased(number: int, share: float) -> str:
     words = paragraph(number).split()
     shouted = [word.upper() if place < share * len(words) else word for place, word in enumerate(words)]
     return " ".join([*shouted, "of", "that"])
+
+
+def cue(number: int, text: str) -> bytes:
+    return f"{number}\r\n00:00:0{number % 10},000 --> 00:00:09,000\r\n{text}\r\n\r\n".encode("cp1252")
+
+
+def test_a_reader(tmp_path: Path) -> None:
+    place, project = Place.make(tmp_path / "place"), write_example(tmp_path / "project", "A reader")
+    land(place, [{"text": paragraph(number)} for number in range(20, 30)])
+    folder = place.root / "landing/web/s1"
+    cues = [cue(number, f"“{paragraph(number)}” – schön!") for number in range(9)]
+    (folder / "film.srt").write_bytes(b"".join(cues))
+    (folder / "film.2.srt.gz").write_bytes(gzip.compress(cue(10, paragraph(10)) + b"no cue\r\n\r\n"))
+
+    made = place.llm_assets("run", cwd=project)
+    assert made.returncode == 1 and "quarantine_rate" in made.stdout + made.stderr  # one of 21 is more than 4 %
+    (folder / "more.jsonl").write_text("".join(f'{{"text": "{paragraph(number)}"}}\n' for number in range(30, 40)))
+    made = place.llm_assets("run", cwd=project)
+    assert made.returncode == 0, made.stdout + made.stderr
+    raw = pl.read_delta(str(place.root / "sources/web/raw"))
+    read = raw.filter(pl.col("file") == "film.srt").sort("record")
+    assert read["id"].to_list() == [str(number) for number in range(9)]
+    assert read["text"].to_list() == [f"“{paragraph(number)}” – schön!" for number in range(9)]
+    assert read["byte_offset"].to_list() == [len(b"".join(cues[:number])) for number in range(9)]
+    assert json.loads(read["metadata"][3]) == {"times": "00:00:03,000 --> 00:00:09,000"}
+    lost = raw.filter(disposition="quarantined")
+    assert lost.select("file", "record", "error", "error_detail", "raw").rows() == [
+        ("film.2.srt.gz", 2, "unreadable", "a cue without times", b"no cue\r\n")
+    ]
+
+
+def test_an_error_of_a_reader_costs_its_file_and_says_whose_code_it_was(tmp_path: Path) -> None:
+    place, project = Place.make(tmp_path / "place"), write_example(tmp_path / "project", "A reader")
+    land(place, [{"text": paragraph(number)} for number in range(2)])
+    (place.root / "landing/web/s1/film.srt").write_bytes(cue(1, paragraph(3)) + b"\x81\r\n\r\n" + cue(2, paragraph(4)))
+    refused = place.llm_assets("run", cwd=project)
+    told = " ".join((refused.stdout + refused.stderr).split())
+    assert refused.returncode == 1 and "quarantine_rate" in told
+    module = project / "my_corpus/subtitles.py"
+    module.write_text(module.read_text().replace('version = "1"', 'version = "2"'))
+    yaml = project / "my_corpus/defs/web/defs.yaml"
+    yaml.write_text(yaml.read_text() + "  checks: {max_quarantine_rate: 0.5}\n")
+    made = place.llm_assets("run", cwd=project)
+    assert made.returncode == 0, made.stdout + made.stderr
+    raw = pl.read_delta(str(place.root / "sources/web/raw")).filter(pl.col("file") == "film.srt").sort("record")
+    assert raw["text"].to_list() == [paragraph(3), None] and raw["error"].to_list() == [None, "reader_failed"]
+    assert raw["error_detail"][1].startswith("my_corpus.subtitles:Subtitles, version 2, failed: UnicodeDecodeError: ")
 
 
 def test_a_statistic_and_a_rule(tmp_path: Path) -> None:
@@ -119,7 +168,7 @@ def test_a_transform_of_batches(tmp_path: Path) -> None:
         assert 0.05 < skipped / targets < 0.15
 
 
-@pytest.mark.parametrize("title", ["A statistic, and a rule", "An edit of text", "A transform of batches"])
+@pytest.mark.parametrize("title", ["A reader", "A statistic, and a rule", "An edit of text", "A transform of batches"])
 def test_every_example_is_a_package_of_its_own(title: str) -> None:
     files = example_files(title)
     assert len(files) > 1 and all(path.startswith("my_corpus/") for path in files)
