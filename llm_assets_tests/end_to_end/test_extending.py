@@ -58,8 +58,6 @@ def test_a_reader(tmp_path: Path) -> None:
     (folder / "film.srt").write_bytes(b"".join(cues))
     (folder / "film.2.srt.gz").write_bytes(gzip.compress(cue(10, paragraph(10)) + b"no cue\r\n\r\n"))
 
-    made = place.llm_assets("run", cwd=project)
-    assert made.returncode == 1 and "quarantine_rate" in made.stdout + made.stderr  # one of 21 is more than 4 %
     (folder / "more.jsonl").write_text("".join(f'{{"text": "{paragraph(number)}"}}\n' for number in range(30, 40)))
     made = place.llm_assets("run", cwd=project)
     assert made.returncode == 0, made.stdout + made.stderr

@@ -191,7 +191,7 @@ def test_a_source_without_a_snapshot_is_named(empty: Store) -> None:
 
 def test_it_is_frozen_once_made(empty: Store) -> None:
     link = trained()
-    for how in (link.open, link.as_input):
+    for how in (link.load, link.as_input):
         with pytest.raises(MissingInputError, match="models/quality is not there"):
             how(empty)
     land(empty, "wiki", "a", paragraphs(0, 60))
@@ -205,7 +205,7 @@ def test_it_is_frozen_once_made(empty: Store) -> None:
     assert again.model == first.model and failed(link, again, empty) == []
     assert link.describe(again, empty).values == link.describe(first, empty).values
     again.commit()
-    assert link.open(empty) == first.model
+    assert link.load(empty) == first.model
     assert link.as_input(empty) == {"models/quality": first.manifest.as_input}
     other = trained(epochs=6)
     assert other.state(empty, "") is State.STALE
@@ -223,7 +223,7 @@ def test_a_file_is_taken_as_it_is(empty: Store, tmp_path: Path) -> None:
     staged = make(link, empty)
     assert [check.name for check in link.checks] == [MODEL_SCORES.name] and failed(link, staged, empty) == []
     staged.commit()
-    assert link.open(empty).files == {"model.bin": path.read_bytes()} and link.state(empty, "") is State.CURRENT
+    assert link.load(empty).files == {"model.bin": path.read_bytes()} and link.state(empty, "") is State.CURRENT
     path.unlink()
     make(link, empty).commit()
     assert link.describe(staged, empty).values["kind"] == "fasttext"
