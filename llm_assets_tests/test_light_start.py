@@ -41,9 +41,11 @@ MADE_BY = {
 
 MOST_MEGABYTES = 250
 LOOK = """
-import json, resource, sys
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"modules": sorted(sys.modules), "megabytes": memory / 1024}))
+import json, sys
+from pathlib import Path
+# ru_maxrss would be that of the process that started this one, where it is more
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(json.dumps({"modules": sorted(sys.modules), "megabytes": int(peak.split()[1]) / 1024}))
 """
 PROJECT = """
 from llm_assets.components.declared import load_project

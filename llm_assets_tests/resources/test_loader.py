@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from llm_assets.definitions import build_defs, load
+from llm_assets.components.declared import load_project
+from llm_assets.definitions import PROJECT, build_defs
 from llm_assets.loader import TokenLoader
 from llm_assets.loader.cache import CachedShardSet
 from llm_assets.loader.fields import FIELDS
@@ -173,9 +174,8 @@ def test_a_loader_given_to_a_project_is_the_one_that_assets_get(tmp_path: Path, 
         got.append(loader)
 
     store, loader = DataStore(root=str(root)), LoaderResource(batch_size=3, sequence_length=4)
-    definitions, project = load({"data_store": store, "loader": loader})
-    assert (definitions.resources or {})["loader"] is loader
-    manager = PartitionIOManager(project, store, loader)
+    assert _resources(data_store=store, loader=loader)["loader"] is loader
+    manager = PartitionIOManager(load_project(PROJECT), store, loader)
     versions = dg.DynamicPartitionsDefinition(name="demo/versions")
     context = dg.build_input_context(
         asset_key=dg.AssetKey(["demo", "mixed"]),
