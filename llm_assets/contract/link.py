@@ -189,9 +189,12 @@ class Link(ABC, Generic[StagedT]):
         """The links that this one is made from."""
 
     @property
-    @abstractmethod
     def partitions(self) -> Partitions | None:
-        """The partitions of the asset; None where it is one thing, whose partition key is empty."""
+        """The partitions of the asset, which are those of the first link upstream unless a link says otherwise.
+
+        None where the asset is one thing, whose partition key is empty.
+        """
+        return self.upstream[0].partitions
 
     @property
     def lineage(self) -> list[Link[Any]]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from typing_extensions import override
 
 from llm_assets.contract.documents import DocumentLink, Documents
-from llm_assets.contract.link import Link, MissingInputError, Partitions, Shown
+from llm_assets.contract.link import Link, MissingInputError, Shown
 from llm_assets.contract.stage import Disposition
 from llm_assets.store.documents import SnapshotFiles
 from llm_assets.store.layout import Store
@@ -68,11 +68,6 @@ class VerdictLink(DocumentLink):
     @override
     def upstream(self) -> Sequence[Link[Any]]:
         return (self.documents,)
-
-    @property
-    @override
-    def partitions(self) -> Partitions | None:
-        return self.documents.partitions
 
     @override
     def documents_of(self, store: Store, partition: str, generation: str | None = None) -> JudgedDocuments:

@@ -16,7 +16,6 @@ from llm_assets.contract.link import (
     Link,
     MissingInputError,
     Outcome,
-    Partitions,
     Work,
     balance_outcome,
 )
@@ -70,11 +69,6 @@ class CleanedLink(DocumentLink, SourceStage):
     @override
     def upstream(self) -> Sequence[Link[Any]]:
         return self.documents, *self.models
-
-    @property
-    @override
-    def partitions(self) -> Partitions | None:
-        return self.documents.partitions
 
     @property
     @override

@@ -18,7 +18,6 @@ from llm_assets.contract.link import (
     Description,
     Link,
     Outcome,
-    Partitions,
     Shown,
     Work,
     balance_outcome,
@@ -84,11 +83,6 @@ class PackedLink(Link[StagedShards], SourceStage):
     @override
     def upstream(self) -> Sequence[Link[Any]]:
         return (self.tokenized,)
-
-    @property
-    @override
-    def partitions(self) -> Partitions | None:
-        return self.tokenized.partitions
 
     @property
     @override

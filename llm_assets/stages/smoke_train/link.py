@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from llm_assets.contract.link import Check, Description, Link, MissingInputError, Outcome, Partitions, Work
+from llm_assets.contract.link import Check, Description, Link, MissingInputError, Outcome, Work
 from llm_assets.contract.stage import Parameters, code_version
 from llm_assets.errors import LlmAssetsError
 from llm_assets.kernels.arrow import column
@@ -88,11 +88,6 @@ class SmokeTrainLink(Link[StagedReport]):
     @override
     def upstream(self) -> Sequence[Link[Any]]:
         return (self.mixed,)
-
-    @property
-    @override
-    def partitions(self) -> Partitions | None:
-        return self.mixed.partitions
 
     @override
     def uri(self, store: Store, partition: str) -> str:

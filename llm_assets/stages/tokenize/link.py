@@ -19,7 +19,6 @@ from llm_assets.contract.link import (
     Link,
     MissingInputError,
     Outcome,
-    Partitions,
     Shown,
     Work,
     balance_outcome,
@@ -75,11 +74,6 @@ class TokenizedLink(Link[StagedTokenSet], SourceStage):
     @override
     def upstream(self) -> Sequence[Link[Any]]:
         return self.documents, self.tokenizer
-
-    @property
-    @override
-    def partitions(self) -> Partitions | None:
-        return self.documents.partitions
 
     @property
     @override
